@@ -1,0 +1,41 @@
+//! Every maximum of the product, each with the reason for its value.
+//!
+//! A limit is checked where data enters (a file, a frame, a request), before memory is taken for it.
+
+/// Bytes of one picture file. A 25-megapixel camera JPEG at top quality is about 15 MiB, a PNG about 30.
+pub const PICTURE_FILE_SIZE_BYTES: u64 = 32 << 20;
+
+/// Pixels of one picture: a 24-megapixel single-lens reflex (6000 x 4000) passes. Decoded RGB is then at most 72 MiB.
+pub const PICTURE_PIXELS: u64 = 25_000_000;
+
+/// Longest side of a picture in pixels: panoramas pass, decoder bombs such as 1 x 60000 do not.
+pub const PICTURE_SIDE_PX: u32 = 12_000;
+
+/// Shortest side of a picture in pixels: the first detector stage looks at cells of 12 pixels.
+pub const PICTURE_SIDE_MIN_PX: u32 = 12;
+
+/// Scans of one progressive JPEG. Encoders write 10 or fewer; each further scan costs a pass over all coefficients,
+/// which is how a small file burns minutes of processor time.
+pub const JPEG_SCANS: u32 = 64;
+
+/// Bytes of one camera frame as it arrives: 4K MJPEG at high quality is about 4 MiB, raw 4K YUYV 16 MiB.
+pub const FRAME_SIZE_BYTES: usize = 32 << 20;
+
+/// Faces reported of one picture, the largest first. A crowd beyond this is not a door.
+pub const FACES_PER_PICTURE: usize = 1_000;
+
+/// Candidates that one cascade stage passes to the next. Group photographs with hundreds of faces need some
+/// thousands; noise that fires everywhere must not take memory and minutes.
+pub const CANDIDATES_PER_STAGE: usize = 10_000;
+
+/// Bytes of one network file. The largest shipped is 4 MB; a full ResNet-100 ArcFace is 261 MB.
+pub const NETWORK_FILE_SIZE_BYTES: u64 = 300 << 20;
+
+/// Bytes of `models/manifest.toml`.
+pub const MANIFEST_SIZE_BYTES: u64 = 1 << 20;
+
+/// Values in one embedding. ArcFace networks have 128 to 512.
+pub const EMBEDDING_LENGTH: usize = 1_024;
+
+/// Templates in one gallery index: 20,000 people with 5 each, the stated scale of one terminal.
+pub const GALLERY_TEMPLATES: usize = 100_000;
