@@ -3,6 +3,7 @@
 
 mod embedding;
 mod image;
+pub mod net;
 
 pub use embedding::{Embedding, EmbeddingError};
 pub use image::RgbImage;

@@ -1,0 +1,266 @@
+//! The loops that nearly all time is spent in: convolution, depth-wise convolution, max pooling.
+//!
+//! Everything is in NHWC order, so that the channels of one pixel are neighbours and one SIMD register holds
+//! channels. A convolution computes [`PIXELS`] pixels times [`LANES`] output channels at once: one weight vector
+//! and one broadcast input value for each multiply-add, all sums in registers. The plain Rust below is written so
+//! that the compiler vectorises it: for AVX2 with FMA where the processor has it, else for the baseline of the
+//! target (SSE2; NEON, which has fused multiply-add, on aarch64).
+//!
+//! Every output value is summed in one fixed order (bias, then kernel row, kernel column, input channel),
+//! whatever the tile, the batch or the thread, so results depend on the processor only by fused rounding.
+
+/// Output channels computed together: two AVX2 or four NEON registers.
+pub(super) const LANES: usize = 16;
+
+/// Pixels computed together. 6 x 2 AVX2 accumulators leave room for weights and broadcasts in 16 registers.
+const PIXELS: usize = 6;
+
+/// One vector of output channels.
+pub(super) type Lanes = [f32; LANES];
+
+/// Where the pixels of an activation lie in its buffer: `height x width x channels` with a border of zeros on all
+/// sides, which is how padding costs nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Plane {
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+    pub border: usize,
+}
+
+impl Plane {
+    /// Floats from one row to the next.
+    pub(super) fn row_step(&self) -> usize {
+        (self.width + 2 * self.border) * self.channels
+    }
+
+    /// Floats in the buffer, border included.
+    pub(super) fn len(&self) -> usize {
+        (self.height + 2 * self.border) * self.row_step()
+    }
+
+    /// Index of the first channel of pixel (`y`, `x`), counted without the border.
+    pub(super) fn at(&self, y: usize, x: usize) -> usize {
+        (y + self.border) * self.row_step() + (x + self.border) * self.channels
+    }
+
+    /// The start of each pixel, row by row, into `to`.
+    pub(super) fn starts(&self, to: &mut Vec<usize>) {
+        to.clear();
+        for y in 0..self.height {
+            let row = self.at(y, 0);
+            to.extend((0..self.width).map(|x| row + x * self.channels));
+        }
+    }
+}
+
+/// Weights of a convolution, packed for [`conv`].
+#[derive(Debug)]
+pub(super) struct ConvWeights {
+    pub kernel: usize,
+    pub inputs: usize,
+    pub outputs: usize,
+    /// `[output block][kernel row][kernel column][input channel]` vectors of output channels, zero-filled at the end.
+    pub weights: Vec<Lanes>,
+    pub bias: Vec<Lanes>,
+    /// Slope for negative values, one for each output channel (PReLU, He et al. 2015), which may be negative.
+    pub slope: Option<Vec<Lanes>>,
+}
+
+/// What a convolution reads and writes. `reads[i]` is the start of the window of output pixel `i`, `writes[i]` its
+/// place in `out`, `adds[i]` that of the value to add.
+pub(super) struct Conv<'a> {
+    pub weights: &'a ConvWeights,
+    pub src: &'a [f32],
+    /// Floats from one row of `src` to the next.
+    pub row_step: usize,
+    pub reads: &'a [usize],
+    pub add: Option<(&'a [f32], &'a [usize])>,
+    pub writes: &'a [usize],
+    pub out: &'a mut [f32],
+}
+
+/// A depth-wise convolution: each channel by itself. Channels are a multiple of [`LANES`].
+pub(super) struct Depthwise<'a> {
+    pub kernel: usize,
+    /// `[kernel row][kernel column][channel block]`.
+    pub weights: &'a [Lanes],
+    pub bias: &'a [Lanes],
+    pub slope: Option<&'a [Lanes]>,
+    pub src: &'a [f32],
+    pub row_step: usize,
+    pub reads: &'a [usize],
+    pub writes: &'a [usize],
+    pub out: &'a mut [f32],
+}
+
+macro_rules! for_each_processor {
+    ($(#[$doc:meta])* $name:ident, $avx2:ident, $body:ident, $job:ty) => {
+        $(#[$doc])*
+        pub(super) fn $name(job: $job) {
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                // SAFETY: the line above has found both features on this processor.
+                return unsafe { $avx2(job) };
+            }
+            $body::<{ cfg!(target_arch = "aarch64") }>(job);
+        }
+
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = "avx2,fma")]
+        fn $avx2(job: $job) {
+            $body::<true>(job);
+        }
+    };
+}
+
+for_each_processor!(
+    /// Runs one convolution, its PReLU and its residual addition.
+    conv, conv_avx2, conv_body, Conv<'_>
+);
+for_each_processor!(
+    /// Runs one depth-wise convolution and its PReLU.
+    depthwise, depthwise_avx2, depthwise_body, Depthwise<'_>
+);
+
+/// `a * b + c`, fused where that is one instruction (elsewhere `mul_add` would be a slow library call).
+#[inline(always)]
+fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
+}
+
+#[inline(always)]
+fn conv_body<const FUSED: bool>(mut job: Conv<'_>) {
+    match job.reads.len() {
+        0 => {}
+        1 => conv_tiles::<FUSED, 1>(&mut job),
+        2 => conv_tiles::<FUSED, 2>(&mut job),
+        3 => conv_tiles::<FUSED, 3>(&mut job),
+        4 | 5 => conv_tiles::<FUSED, 4>(&mut job),
+        _ => conv_tiles::<FUSED, PIXELS>(&mut job),
+    }
+}
+
+/// All output blocks over all pixels, `P` at a time; the last tile goes back to end with the last pixel, computing
+/// some of them twice, which is cheaper than a tail of single pixels.
+#[inline(always)]
+fn conv_tiles<const FUSED: bool, const P: usize>(job: &mut Conv<'_>) {
+    let w = job.weights;
+    let run = w.kernel * w.inputs;
+    let count = job.reads.len();
+    for (block, weights) in w.weights.chunks_exact(w.kernel * run).enumerate() {
+        let first = block * LANES;
+        let valid = LANES.min(w.outputs - first);
+        let slope = w.slope.as_ref().map(|s| &s[block]);
+        let mut start = 0;
+        while start < count {
+            let at = start.min(count - P);
+            let mut sums = [w.bias[block]; P];
+            let mut reads: [usize; P] = std::array::from_fn(|p| job.reads[at + p]);
+            for row in weights.chunks_exact(run) {
+                multiply_row::<FUSED, P>(job.src, &reads, row, &mut sums);
+                reads = reads.map(|r| r + job.row_step);
+            }
+            for (p, sum) in sums.iter().enumerate() {
+                let mut value = activate::<FUSED>(sum, slope);
+                if let Some((src, adds)) = job.add {
+                    let add = &src[adds[at + p] + first..][..valid];
+                    value.iter_mut().zip(add).for_each(|(v, a)| *v += a);
+                }
+                let out = &mut job.out[job.writes[at + p] + first..][..valid];
+                match <&mut Lanes>::try_from(&mut *out) {
+                    Ok(whole) => *whole = value,
+                    Err(_) => out.copy_from_slice(&value[..valid]),
+                }
+            }
+            start += P;
+        }
+    }
+}
+
+/// Adds one kernel row: for each pixel a run of neighbouring inputs, each times its weight vector.
+#[inline(always)]
+fn multiply_row<const FUSED: bool, const P: usize>(
+    src: &[f32],
+    reads: &[usize; P],
+    weights: &[Lanes],
+    sums: &mut [Lanes; P],
+) {
+    let run = weights.len();
+    let inputs: [&[f32]; P] = std::array::from_fn(|p| &src[reads[p]..][..run]);
+    let mut acc = *sums;
+    for j in 0..run {
+        let weight = &weights[j];
+        for p in 0..P {
+            let x = inputs[p][j];
+            for l in 0..LANES {
+                acc[p][l] = multiply_add::<FUSED>(x, weight[l], acc[p][l]);
+            }
+        }
+    }
+    *sums = acc;
+}
+
+#[inline(always)]
+fn activate<const FUSED: bool>(sum: &Lanes, slope: Option<&Lanes>) -> Lanes {
+    let Some(slope) = slope else { return *sum };
+    std::array::from_fn(|l| {
+        let positive = if sum[l] > 0.0 { sum[l] } else { 0.0 };
+        let negative = if sum[l] < 0.0 { sum[l] } else { 0.0 };
+        multiply_add::<FUSED>(negative, slope[l], positive)
+    })
+}
+
+#[inline(always)]
+fn depthwise_body<const FUSED: bool>(job: Depthwise<'_>) {
+    let blocks = job.bias.len();
+    let channels = blocks * LANES;
+    for (&read, &write) in job.reads.iter().zip(job.writes) {
+        let out = &mut job.out[write..][..channels];
+        for (block, out) in out.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let mut sum = job.bias[block];
+            for ky in 0..job.kernel {
+                let row = &job.src[read + ky * job.row_step + block * LANES..];
+                for kx in 0..job.kernel {
+                    let weight = &job.weights[(ky * job.kernel + kx) * blocks + block];
+                    let Some(values) = row[kx * channels..].first_chunk::<LANES>() else { return };
+                    for l in 0..LANES {
+                        sum[l] = multiply_add::<FUSED>(values[l], weight[l], sum[l]);
+                    }
+                }
+            }
+            *out = activate::<FUSED>(&sum, job.slope.map(|s| &s[block]));
+        }
+    }
+}
+
+/// Max pooling with stride 2. Windows that reach past the end of `from` take what is there (ceil mode).
+pub(super) fn max_pool(kernel: usize, from: &Plane, src: &[f32], to: &Plane, out: &mut [f32]) {
+    let channels = from.channels;
+    for y in 0..to.height {
+        for x in 0..to.width {
+            let out = &mut out[to.at(y, x)..][..channels];
+            out.fill(f32::NEG_INFINITY);
+            for sy in 2 * y..(2 * y + kernel).min(from.height) {
+                let row = &src[from.at(sy, 2 * x)..];
+                let columns = kernel.min(from.width - 2 * x);
+                for values in row[..columns * channels].chunks_exact(channels) {
+                    out.iter_mut().zip(values).for_each(|(o, &v)| *o = if v > *o { v } else { *o });
+                }
+            }
+        }
+    }
+}
+
+/// Turns `values` into probabilities that sum to 1.
+pub(super) fn softmax(values: &mut [f32]) {
+    let max = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for v in values.iter_mut() {
+        *v = (*v - max).exp();
+        sum += *v;
+    }
+    for v in values.iter_mut() {
+        *v /= sum;
+    }
+}
