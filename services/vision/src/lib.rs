@@ -1,9 +1,26 @@
 //! Pixels to embeddings: decode, detect, align, judge, embed. Pure: no async, no clock, no tables; the only
 //! files it opens are the networks named in a [`models`] manifest, and each only after its hash is checked.
 
+mod align;
+mod calibration;
+mod detect;
+mod embed;
 mod embedding;
+mod geometry;
 mod image;
+mod liveness;
+pub mod models;
 pub mod net;
+mod quality;
+mod resample;
 
+pub use align::{ALIGNED_SIDE_PX, Template, align};
+pub use calibration::ScoreDistribution;
+pub use detect::{Detector, Stage};
+pub use embed::{EmbedError, Embedder};
 pub use embedding::{Embedding, EmbeddingError};
+pub use geometry::{Face, Landmarks, Rect, face_meant};
 pub use image::RgbImage;
+pub use liveness::Liveness;
+pub use models::{ModelError, Models};
+pub use quality::{Quality, QualityIssue, QualityLimits};

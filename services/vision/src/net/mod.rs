@@ -117,6 +117,11 @@ impl Network {
         matches!(self.engine, Engine::Direct(_))
     }
 
+    /// Its name in the manifest.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Channels of the pictures that it takes.
     pub fn channels(&self) -> usize {
         self.channels
