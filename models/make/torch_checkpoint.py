@@ -40,7 +40,7 @@ ELEMENT_TYPES = {
 
 
 class CheckpointError(Exception):
-    """The file is not a checkpoint that this reader takes; the text says why and what to do."""
+    """The file is not a checkpoint that this reader takes; the text says why and what to do, not which file."""
 
 
 @dataclass(frozen=True)
@@ -72,23 +72,23 @@ class _View:
 def read(path: Path) -> dict[str, Any]:
     """The dictionary in `path`, its tensors as numpy arrays, dictionaries nested in it kept as they are."""
     if path.stat().st_size > SIZE_MAX_BYTES:
-        raise CheckpointError(f"{path}: larger than {SIZE_MAX_BYTES} bytes; a MobileFaceNet is not. Check the file.")
-    return read_bytes(path.read_bytes(), str(path))
+        raise CheckpointError(f"larger than {SIZE_MAX_BYTES} bytes; a MobileFaceNet is not. Check the file.")
+    return read_bytes(path.read_bytes())
 
 
-def read_bytes(raw: bytes, name: str) -> dict[str, Any]:
-    """As `read`, for bytes already in memory; `name` is what errors call them."""
+def read_bytes(raw: bytes) -> dict[str, Any]:
+    """As `read`, for bytes already in memory."""
     stream = io.BytesIO(raw)
     try:
         tree, storages = _read_zip(stream) if raw.startswith(ZIP_MAGIC) else _read_legacy(stream)
         if not isinstance(tree, dict):
-            raise CheckpointError(f"{name}: holds a {type(tree).__name__}, not a dictionary of tensors. {_SAVE_AGAIN}")
+            raise CheckpointError(f"it holds a {type(tree).__name__}, not a dictionary of tensors. {_SAVE_AGAIN}")
         return _with_arrays(tree, storages)
     except CheckpointError:
         raise
     except Exception as error:  # a damaged pickle may raise almost anything
         raise CheckpointError(
-            f"{name}: not a whole PyTorch checkpoint ({type(error).__name__}: {error}). "
+            f"not a whole PyTorch checkpoint ({type(error).__name__}: {error}). "
             "Fetch or copy it again, and compare its size and hash with its origin."
         ) from error
 
