@@ -75,19 +75,11 @@ impl Detector {
     }
 
     /// Finds the faces of at least `face_min_px` pixels (not less than 12) in `image`, by falling area, at most
-    /// [`limits::FACES_PER_PICTURE`].
+    /// [`limits::FACES_PER_PICTURE`]. `observe` is told when each stage begins.
     ///
     /// # Errors
     /// [`NetworkError::Misfit`] when a network is not the one that its role asks for.
-    pub fn detect(&mut self, image: &RgbImage, face_min_px: u32) -> Result<Vec<Face>, NetworkError> {
-        self.detect_observed(image, face_min_px, &mut |_| {})
-    }
-
-    /// [`Detector::detect`], telling `observe` when each stage begins.
-    ///
-    /// # Errors
-    /// As [`Detector::detect`].
-    pub fn detect_observed(
+    pub fn detect(
         &mut self,
         image: &RgbImage,
         face_min_px: u32,

@@ -12,6 +12,7 @@ mod liveness;
 pub mod models;
 pub mod net;
 mod quality;
+mod reader;
 mod resample;
 
 pub use align::{ALIGNED_SIDE_PX, Template, align};
@@ -24,3 +25,4 @@ pub use image::RgbImage;
 pub use liveness::Liveness;
 pub use models::{ModelError, Models};
 pub use quality::{Quality, QualityIssue, QualityLimits};
+pub use reader::FaceReader;

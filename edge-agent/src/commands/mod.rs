@@ -1,0 +1,62 @@
+//! The commands, one file each, and what they share.
+
+pub mod bench;
+pub mod detect;
+pub mod evaluate;
+pub mod identify;
+
+use std::io::{self, ErrorKind, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Where packages put the networks.
+const INSTALLED: &str = "/usr/share/rollcall/models";
+
+/// The folder with the networks: as asked for, else the nearest `models` beside or above the program, else where
+/// packages put it.
+pub fn models_folder(asked: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = asked {
+        return Ok(folder);
+    }
+    let program = std::env::current_exe().context("the place of this program is not known")?;
+    let above = program.ancestors().skip(1).map(|folder| folder.join("models"));
+    let mut folders = above.chain([PathBuf::from(INSTALLED)]);
+    folders.find(|f| f.join("manifest.toml").is_file()).context(
+        "no models folder beside or above this program or in /usr/share/rollcall; name it with --models DIR",
+    )
+}
+
+/// Whether `error` is about nobody reading our output any more.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let broken = |kind: ErrorKind| kind == ErrorKind::BrokenPipe;
+    error.chain().any(|cause| {
+        let io = cause.downcast_ref::<io::Error>().is_some_and(|e| broken(e.kind()));
+        let json = cause.downcast_ref::<serde_json::Error>();
+        io || json.and_then(serde_json::Error::io_error_kind).is_some_and(broken)
+    })
+}
+
+/// A progress line on stderr, shown only on a terminal and only once two seconds have passed.
+pub fn progress(what: &'static str, steps: usize) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(steps as u64), ProgressDrawTarget::hidden());
+    let style = ProgressStyle::with_template("{msg} {pos}/{len} [{bar:40}] {eta} left");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_message(what);
+    bar
+}
+
+/// One step further.
+pub fn step(bar: &ProgressBar) {
+    if bar.is_hidden() && bar.elapsed() > Duration::from_secs(2) && io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::stderr());
+    }
+    bar.inc(1);
+}
+
+/// A path as text for output.
+pub fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
