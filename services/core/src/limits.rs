@@ -39,3 +39,11 @@ pub const EMBEDDING_LENGTH: usize = 1_024;
 
 /// Templates in one gallery index: 20,000 people with 5 each, the stated scale of one terminal.
 pub const GALLERY_TEMPLATES: usize = 100_000;
+
+/// Pairs of people, or people like one, in one answer about look-alikes; the most alike are kept. Somebody reads
+/// them; a threshold set too low makes half a square of the gallery, gigabytes.
+pub const LOOK_ALIKES: usize = 10_000;
+
+/// Pairs of people whose scores calibrate the threshold: 2,000 people with everybody else, about a second on a
+/// Raspberry Pi 4. Larger galleries are sampled.
+pub const CALIBRATION_PAIRS: usize = 4_000_000;

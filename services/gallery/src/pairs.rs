@@ -1,0 +1,86 @@
+//! Everybody against everybody: who looks like whom, and the scores that calibrate the threshold.
+
+use rollcall_core::{PersonId, limits};
+
+use crate::Index;
+use crate::kernels::{self, BLOCK, ProbeI16, padded, unpadded};
+use crate::ranking::Best;
+
+/// Two people whose references are alike.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LookAlike {
+    /// The one with the lower id.
+    pub a: PersonId,
+    /// The one with the higher id.
+    pub b: PersonId,
+    /// Cosine of their references, -1 to 1 within 1e-4 of rounding.
+    pub score: f32,
+}
+
+impl Index {
+    /// All pairs of people whose references score at least `score_min`: falling score, equal ones by ids. At most
+    /// [`limits::LOOK_ALIKES`], the most alike. Exact, as a search is.
+    ///
+    /// Takes time in the square of the number of people: 20,000 about a second on one core of a PC.
+    pub fn look_alikes(&self, score_min: f32) -> Vec<LookAlike> {
+        let mut best = Best::new(limits::LOOK_ALIKES, score_min);
+        let mut bounds = [0.0; BLOCK];
+        // A block of rows stays in the first-level cache while a block of probes passes over it.
+        for (first, probe_slots) in self.blocks().enumerate() {
+            let probes: Vec<_> = probe_slots
+                .map(|slot| (slot, ProbeI16::new(&unpadded(self.reference(slot), self.length))))
+                .collect();
+            for slots in self.blocks().skip(first) {
+                let rows = self.quantised.rows(slots.clone());
+                let bounds = &mut bounds[..slots.len()];
+                for (probe_slot, probe) in &probes {
+                    if !kernels::upper_bounds(rows, probe, best.floor(), bounds) {
+                        continue;
+                    }
+                    for (slot, &bound) in slots.clone().zip(&*bounds) {
+                        if slot > *probe_slot && bound >= best.floor() {
+                            let score = kernels::dot(self.reference(slot), self.reference(*probe_slot));
+                            best.offer(score, self.ids_in_order(slot, *probe_slot));
+                        }
+                    }
+                }
+            }
+        }
+        let ranked = best.into_sorted().into_iter();
+        ranked.map(|pair| LookAlike { a: pair.key.0, b: pair.key.1, score: pair.score }).collect()
+    }
+
+    /// Calls `visit` for each template with its person, its index among the person's templates, and its scores with
+    /// the references of all *other* people by rising id: what an impostor scores in this gallery, and their
+    /// highest what a stranger would have to beat. People come by rising id; nobody comes when fewer than two are
+    /// enrolled.
+    ///
+    /// When there are more than [`limits::CALIBRATION_PAIRS`] pairs (over 2,000 people), the templates are those of
+    /// a sample of people, at even distances by id, as many as the limit allows; each still meets everybody else.
+    /// The same gallery gives the same sample.
+    pub fn for_each_cross_score(&self, mut visit: impl FnMut(PersonId, usize, &[f32])) {
+        if self.len() < 2 {
+            return;
+        }
+        let mut by_id: Vec<usize> = (0..self.len()).collect();
+        by_id.sort_unstable_by_key(|&slot| self.people[slot].person);
+        let sampled = (limits::CALIBRATION_PAIRS / self.len()).clamp(1, self.len());
+        let mut by_slot = vec![0.0; self.len()];
+        let mut scores = Vec::with_capacity(self.len());
+        for sample in 0..sampled {
+            let own_slot = by_id[sample * self.len() / sampled];
+            let enrolled = &self.people[own_slot];
+            for (index, template) in enrolled.templates.iter().enumerate() {
+                kernels::dots(&self.references, &padded(template.values()), &mut by_slot);
+                scores.clear();
+                scores.extend(by_id.iter().filter(|&&slot| slot != own_slot).map(|&slot| by_slot[slot]));
+                visit(enrolled.person, index, &scores);
+            }
+        }
+    }
+
+    fn ids_in_order(&self, a: usize, b: usize) -> (PersonId, PersonId) {
+        let (a, b) = (self.people[a].person, self.people[b].person);
+        (a.min(b), a.max(b))
+    }
+}
