@@ -105,7 +105,7 @@ mod tests {
         let (x, y) = (unit([1.0, 0.0]), unit([0.0, 1.0]));
         index.insert(id(3), &[unit([-1.0, 0.0])]).unwrap();
         index.insert(id(1), &[x.clone(), x.clone()]).unwrap();
-        index.insert(id(2), &[y.clone()]).unwrap();
+        index.insert(id(2), &[y]).unwrap();
         let mut visited = Vec::new();
         index.for_each_cross_score(|person, template, scores| {
             visited.push((person, template, scores.to_vec()))
