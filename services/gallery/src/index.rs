@@ -497,6 +497,10 @@ mod tests {
                 prop_assert_eq!(index.templates(*person), Some(templates.as_slice()));
             }
         }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
 
         #[test]
         fn results_do_not_depend_on_the_order_of_insertion(

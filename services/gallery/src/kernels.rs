@@ -217,7 +217,8 @@ mod tests {
     use super::*;
 
     fn values(seed: u32, length: usize) -> Vec<f32> {
-        (0..length as u32).map(|i| (((i + seed) * 2_654_435_761) >> 8) as f32 / 8_388_608.0 - 1.0).collect()
+        let mixed = (0..length as u32).map(|i| (i + seed).wrapping_mul(2_654_435_761) >> 8);
+        mixed.map(|v| v as f32 / 8_388_608.0 - 1.0).collect()
     }
 
     /// On a machine without AVX2 both sides are the same code.
