@@ -5,6 +5,8 @@
 //! distributions of the shipped network: templates of one person have a cosine of about 0.75, those of two people
 //! 0 with a standard deviation of about 0.14.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on has nothing to print")]
+
 use std::hint::black_box;
 
 use rollcall_core::PersonId;

@@ -28,7 +28,7 @@ pub struct Index {
     pub(crate) row_lanes: usize,
     slots: HashMap<PersonId, usize>,
     pub(crate) people: Vec<Enrolled>,
-    pub(crate) references: Vec<Lanes<f32>>,
+    pub(crate) references: Vec<Lanes>,
     pub(crate) quantised: Quantised,
     template_count: usize,
 }
@@ -140,7 +140,7 @@ impl Index {
             slots: HashMap::new(),
             people: Vec::new(),
             references: Vec::new(),
-            quantised: Quantised::new(row_lanes),
+            quantised: Quantised::new(embedding_length),
             template_count: 0,
         })
     }
@@ -327,7 +327,7 @@ impl Index {
     }
 
     /// The reference of a slot.
-    pub(crate) fn reference(&self, slot: usize) -> &[Lanes<f32>] {
+    pub(crate) fn reference(&self, slot: usize) -> &[Lanes] {
         &self.references[slot * self.row_lanes..][..self.row_lanes]
     }
 
@@ -342,4 +342,271 @@ impl Index {
 fn candidates(best: Best<PersonId>) -> Vec<Candidate> {
     let ranked = best.into_sorted().into_iter();
     ranked.map(|ranked| Candidate { person: ranked.key, score: ranked.score }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(n: u8) -> PersonId {
+        PersonId::from_bytes([n; 16])
+    }
+
+    fn unit(values: &[f32]) -> Embedding {
+        Embedding::normalised(values.to_vec()).unwrap()
+    }
+
+    fn index_of(people: &[(u8, &[f32])]) -> Index {
+        let mut index = Index::new(people[0].1.len()).unwrap();
+        for &(n, values) in people {
+            index.insert(id(n), &[unit(values)]).unwrap();
+        }
+        index
+    }
+
+    fn ids(candidates: &[Candidate]) -> Vec<u8> {
+        candidates.iter().map(|c| c.person.to_bytes()[0]).collect()
+    }
+
+    /// The score as specified, one addition at a time: 32 interleaved sums, then halves onto halves.
+    fn naive_score(a: &Embedding, b: &Embedding) -> f32 {
+        let mut sums = [0.0f32; 32];
+        for (i, (a, b)) in a.values().iter().zip(b.values()).enumerate() {
+            sums[i % 32] += a * b;
+        }
+        for half in [16, 8, 4, 2, 1] {
+            for i in 0..half {
+                sums[i] += sums[i + half];
+            }
+        }
+        sums[0]
+    }
+
+    /// What the index must do, with no thought of speed.
+    #[derive(Default)]
+    struct Naive(BTreeMap<PersonId, Vec<Embedding>>);
+
+    impl Naive {
+        fn insert(&mut self, person: PersonId, templates: &[Embedding]) -> bool {
+            let ok = Embedding::mean(templates).is_ok();
+            if ok {
+                self.0.insert(person, templates.to_vec());
+            }
+            ok
+        }
+
+        fn references(&self) -> Vec<(PersonId, Embedding)> {
+            self.0.iter().map(|(person, t)| (*person, Embedding::mean(t).unwrap())).collect()
+        }
+
+        fn search(&self, probe: &Embedding, count: usize) -> Vec<Candidate> {
+            let mut all: Vec<Candidate> = (self.references().iter())
+                .map(|(person, reference)| Candidate {
+                    person: *person,
+                    score: naive_score(reference, probe),
+                })
+                .collect();
+            all.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.person.cmp(&b.person)));
+            all.truncate(count);
+            all
+        }
+
+        fn look_alikes(&self, score_min: f32) -> Vec<(PersonId, PersonId, f32)> {
+            let references = self.references();
+            let mut pairs = Vec::new();
+            for (i, (a, reference)) in references.iter().enumerate() {
+                for (b, other) in &references[i + 1..] {
+                    pairs.push((*a, *b, naive_score(reference, other)));
+                }
+            }
+            pairs.retain(|pair| pair.2 >= score_min);
+            pairs.sort_by(|a, b| b.2.total_cmp(&a.2).then((a.0, a.1).cmp(&(b.0, b.1))));
+            pairs
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u8, Vec<Embedding>),
+        Remove(u8),
+        Search(Embedding, usize, f32),
+    }
+
+    /// Few directions, their opposites and their nearest neighbours, so that ties and near ties are common.
+    fn embedding(length: usize) -> impl Strategy<Value = Embedding> {
+        let coarse = prop::collection::vec((-1i8..=1).prop_map(f32::from), length);
+        let nudged = (coarse.clone(), 0..length, -3i8..=3).prop_map(|(mut values, i, n)| {
+            values[i] += f32::from(n) * 1e-6;
+            values
+        });
+        let fine = prop::collection::vec(-1.0f32..1.0, length);
+        let few = prop_oneof![Just(1.0f32), Just(-1.0f32)].prop_map(move |v| vec![v; length]);
+        prop_oneof![2 => coarse, 2 => nudged, 2 => fine, 2 => few]
+            .prop_filter_map("no direction", |values| Embedding::normalised(values).ok())
+    }
+
+    fn steps() -> impl Strategy<Value = (usize, Vec<Step>)> {
+        let length = prop_oneof![1usize..6, 30usize..36, Just(128usize)];
+        length.prop_flat_map(|length| {
+            let insert = (any::<u8>(), prop::collection::vec(embedding(length), 1..4));
+            let search = (embedding(length), 0usize..12, -1.0f32..1.0);
+            let step = prop_oneof![
+                8 => insert.prop_map(|(n, templates)| Step::Insert(n, templates)),
+                2 => any::<u8>().prop_map(Step::Remove),
+                1 => search.prop_map(|(probe, count, min)| Step::Search(probe, count, min)),
+            ];
+            (Just(length), prop::collection::vec(step, 1..200))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn after_any_changes_every_answer_is_the_naive_one((length, steps) in steps()) {
+            let (mut index, mut naive) = (Index::new(length).unwrap(), Naive::default());
+            for step in steps {
+                match step {
+                    Step::Insert(n, templates) => {
+                        let inserted = index.insert(id(n), &templates);
+                        prop_assert_eq!(inserted.is_ok(), naive.insert(id(n), &templates));
+                    }
+                    Step::Remove(n) => {
+                        prop_assert_eq!(index.remove(id(n)), naive.0.remove(&id(n)).is_some());
+                    }
+                    Step::Search(probe, count, min) => {
+                        let expected = naive.search(&probe, count);
+                        prop_assert_eq!(&index.search(&probe, count).unwrap(), &expected);
+                        prop_assert_eq!(&index.search_f32(&probe, count).unwrap(), &expected);
+                        let mut alike = naive.search(&probe, usize::MAX);
+                        alike.retain(|c| c.score >= min);
+                        prop_assert_eq!(index.look_alikes_of(&probe, min).unwrap(), alike);
+                        let pairs: Vec<_> =
+                            index.look_alikes(min).iter().map(|p| (p.a, p.b, p.score)).collect();
+                        let mut expected = naive.look_alikes(min);
+                        expected.truncate(limits::LOOK_ALIKES);
+                        prop_assert_eq!(pairs, expected);
+                    }
+                }
+                prop_assert_eq!(index.len(), naive.0.len());
+                prop_assert_eq!(index.template_count(), naive.0.values().map(Vec::len).sum::<usize>());
+            }
+            for (person, templates) in &naive.0 {
+                prop_assert_eq!(index.templates(*person), Some(templates.as_slice()));
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn results_do_not_depend_on_the_order_of_insertion(
+            (people, probe, order) in (100usize..200).prop_flat_map(|n| (
+                prop::collection::vec(embedding(33), n),
+                embedding(33),
+                Just((0..n as u8).collect::<Vec<_>>()).prop_shuffle(),
+            ))
+        ) {
+            let build = |order: &[u8]| {
+                let mut index = Index::new(33).unwrap();
+                order.iter().for_each(|&n| index.insert(id(n), &[people[n as usize].clone()]).unwrap());
+                let mut cross = Vec::new();
+                index.for_each_cross_score(|person, _, scores| cross.push((person, scores.to_vec())));
+                (index.search(&probe, 10).unwrap(), index.look_alikes(0.5), cross)
+            };
+            let rising: Vec<u8> = (0..people.len() as u8).collect();
+            prop_assert_eq!(build(&rising), build(&order));
+        }
+    }
+
+    #[test]
+    fn f092_a_gallery_of_nobody_answers_with_nobody() {
+        let index = Index::new(2).unwrap();
+        let probe = unit(&[1.0, 0.0]);
+        assert_eq!(index.search(&probe, 5).unwrap(), []);
+        assert_eq!(index.search_f32(&probe, 5).unwrap(), []);
+        assert_eq!(index.best_match(&probe).unwrap(), None);
+        assert_eq!(index.look_alikes(-1.0), []);
+        assert_eq!(index.best_template(id(1), &probe).unwrap(), None);
+        index.for_each_cross_score(|_, _, _| panic!("nobody has a score"));
+    }
+
+    #[test]
+    fn f092_a_gallery_of_one_has_a_best_and_no_margin() {
+        let index = index_of(&[(1, &[1.0, 0.0])]);
+        let found = index.best_match(&unit(&[3.0, 4.0])).unwrap().unwrap();
+        assert_eq!((found.best.person, found.runner_up, found.margin()), (id(1), None, None));
+        assert!((found.best.score - 0.6).abs() < 1e-6);
+        index.for_each_cross_score(|_, _, _| panic!("there is no other person"));
+    }
+
+    #[test]
+    fn f092_when_all_are_equal_the_lowest_ids_come_first() {
+        let same = [0.3, -0.2, 0.9];
+        let people: Vec<(u8, &[f32])> = (0..200).rev().map(|n| (n, same.as_slice())).collect();
+        let found = index_of(&people).search_counted(&unit(&same), 3).unwrap();
+        assert_eq!((ids(&found.candidates), found.rescored), (vec![0, 1, 2], 200));
+    }
+
+    #[test]
+    fn f092_opposite_people_score_one_and_minus_one() {
+        let index = index_of(&[(1, &[-0.6, -0.8]), (2, &[0.6, 0.8])]);
+        let found = index.best_match(&unit(&[0.6, 0.8])).unwrap().unwrap();
+        assert_eq!(found.best.person, id(2));
+        assert!((found.best.score - 1.0).abs() < 1e-6 && (found.margin().unwrap() - 2.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn more_candidates_than_people_are_all_the_people_and_none_are_none() {
+        let index = index_of(&[(3, &[0.0, 1.0]), (2, &[1.0, 1.0]), (1, &[1.0, 0.0])]);
+        assert_eq!(ids(&index.search(&unit(&[1.0, 0.1]), usize::MAX).unwrap()), [1, 2, 3]);
+        assert_eq!(index.search(&unit(&[1.0, 0.1]), 0).unwrap(), []);
+    }
+
+    #[test]
+    fn f020_an_embedding_of_another_length_is_refused_with_both_lengths() {
+        let mut index = index_of(&[(1, &[1.0, 0.0])]);
+        let long = unit(&[1.0, 0.0, 0.0]);
+        let error = IndexError::Length { expected: 2, given: 3 };
+        assert_eq!(
+            error.to_string(),
+            "the embedding has 3 values, this gallery's have 2; was it made by another model?"
+        );
+        assert_eq!(index.insert(id(1), &[unit(&[0.0, 1.0]), long.clone()]), Err(error.clone()));
+        assert_eq!(index.search(&long, 1), Err(error.clone()));
+        assert_eq!(index.search_f32(&long, 1), Err(error.clone()));
+        assert_eq!(index.look_alikes_of(&long, 0.0), Err(error.clone()));
+        assert_eq!(index.best_template(id(1), &long), Err(error));
+        assert!(matches!(Index::new(0), Err(IndexError::NoSuchLength { length: 0 })));
+        assert!(matches!(Index::new(1025), Err(IndexError::NoSuchLength { length: 1025 })));
+    }
+
+    #[test]
+    fn a_refused_insertion_leaves_the_former_templates() {
+        let mut index = index_of(&[(1, &[1.0, 0.0])]);
+        assert_eq!(index.insert(id(1), &[]), Err(IndexError::NoTemplates { person: id(1) }));
+        let opposite = [unit(&[1.0, 0.0]), unit(&[-1.0, 0.0])];
+        assert!(matches!(index.insert(id(1), &opposite), Err(IndexError::Reference { .. })));
+        let many = vec![unit(&[0.0, 1.0]); limits::GALLERY_TEMPLATES];
+        assert_eq!(
+            index.insert(id(2), &many),
+            Err(IndexError::Full { templates: limits::GALLERY_TEMPLATES + 1 })
+        );
+        assert_eq!(index.templates(id(1)), Some([unit(&[1.0, 0.0])].as_slice()));
+        assert_eq!((index.len(), index.template_count()), (1, 1));
+        assert_eq!(index.insert(id(1), &many), Ok(()));
+    }
+
+    #[test]
+    fn the_explanation_names_the_template_that_fits_best() {
+        let mut index = Index::new(2).unwrap();
+        let (x, y) = (unit(&[1.0, 0.0]), unit(&[0.0, 1.0]));
+        index.insert(id(1), &[x.clone(), y.clone(), y.clone()]).unwrap();
+        let best = |probe| index.best_template(id(1), probe).unwrap().unwrap();
+        assert_eq!(best(&x), TemplateScore { template: 0, score: 1.0 });
+        assert_eq!(best(&y), TemplateScore { template: 1, score: 1.0 });
+    }
 }

@@ -7,22 +7,22 @@
 //! never reassociates or contracts floating-point operations, and fused multiply-add is deliberately not used (the
 //! f32 scan waits for memory, so that it would gain nothing).
 
-/// Values in one step of a loop, and what rows are padded to with zeros: 4 AVX2 or 8 NEON registers of f32.
+/// Values in one step of a loop over f32, and what rows are padded to with zeros: 4 AVX2 or 8 NEON registers.
 pub(crate) const LANES: usize = 32;
 
-/// Rows in one call of [`dots`] and [`upper_bounds`]: 128 values of i8 each are 8 KiB, a quarter of the first-level
+/// Rows in one block of [`dots`] and [`upper_bounds`]: 128 values of i8 each are 8 KiB, a quarter of the first-level
 /// cache of a Cortex-A72.
 pub(crate) const BLOCK: usize = 64;
 
 /// Consecutive values of a row. The alignment keeps a 32-byte load within a cache line.
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
-pub(crate) struct Lanes<T>(pub(crate) [T; LANES]);
+pub(crate) struct Lanes([f32; LANES]);
 
-/// `values` in lanes, the last one filled up with zeros, which change no product.
-pub(crate) fn padded<T: Copy + Default>(values: &[T]) -> Vec<Lanes<T>> {
+/// `values` in lanes, the last one filled up with zeros, which change no score.
+pub(crate) fn padded(values: &[f32]) -> Vec<Lanes> {
     let lanes = values.chunks(LANES).map(|chunk| {
-        let mut lanes = [T::default(); LANES];
+        let mut lanes = [0.0; LANES];
         lanes[..chunk.len()].copy_from_slice(chunk);
         Lanes(lanes)
     });
@@ -30,22 +30,22 @@ pub(crate) fn padded<T: Copy + Default>(values: &[T]) -> Vec<Lanes<T>> {
 }
 
 /// The first `length` values of a row.
-pub(crate) fn unpadded(row: &[Lanes<f32>], length: usize) -> Vec<f32> {
+pub(crate) fn unpadded(row: &[Lanes], length: usize) -> Vec<f32> {
     row.iter().flat_map(|lanes| lanes.0).take(length).collect()
 }
 
 /// Quantised rows: row `i` stands for `values[i] * scales[i]` and is off by at most `errors[i]` in norm.
 #[derive(Clone, Copy)]
 pub(crate) struct RowsI8<'a> {
-    /// `scales.len()` rows of as many lanes as the probe has.
-    pub(crate) values: &'a [Lanes<i8>],
+    /// `scales.len()` rows of as many values as the probe has.
+    pub(crate) values: &'a [i8],
     pub(crate) scales: &'a [f32],
     pub(crate) errors: &'a [f32],
 }
 
 /// What [`upper_bounds`] needs of a probe; `quantised.rs` says how each number is got and why it suffices.
 pub(crate) struct ProbeI16 {
-    pub(crate) values: Vec<Lanes<i16>>,
+    pub(crate) values: Vec<i16>,
     pub(crate) scale: f32,
     pub(crate) norm: f32,
     pub(crate) slack: f32,
@@ -75,68 +75,131 @@ macro_rules! multiversion {
 
 multiversion! {
     /// The score of two rows of the same number of lanes.
-    fn dot(a: &[Lanes<f32>], b: &[Lanes<f32>]) -> f32 = dot_body;
+    fn dot(a: &[Lanes], b: &[Lanes]) -> f32 = dot_body;
 
-    /// The scores of consecutive `rows` with `probe`, one for each place in `scores`.
-    fn dots(rows: &[Lanes<f32>], probe: &[Lanes<f32>], scores: &mut [f32]) -> () = dots_body;
+    /// The scores of consecutive `rows` with `probe`, into the first as many places of `scores`.
+    fn dots(rows: &[Lanes], probe: &[Lanes], scores: &mut [f32]) -> () = dots_body;
 
     /// Writes for each of at most [`BLOCK`] rows a number that its score with the probe does not exceed, and
-    /// returns whether one of them reaches `floor`.
+    /// returns whether one of them reaches `floor`. There are as many `bounds` as rows.
     fn upper_bounds(rows: RowsI8<'_>, probe: &ProbeI16, floor: f32, bounds: &mut [f32]) -> bool
         = upper_bounds_body;
 
     /// The sum of all values: the least that a pass over the same memory can cost.
-    fn sum(rows: &[Lanes<f32>]) -> f32 = sum_body;
+    fn sum(rows: &[Lanes]) -> f32 = sum_body;
 }
 
 #[inline(always)]
-fn dot_body(a: &[Lanes<f32>], b: &[Lanes<f32>]) -> f32 {
+fn dot_body(a: &[Lanes], b: &[Lanes]) -> f32 {
+    total(partial_dot(a, b))
+}
+
+/// Two loops, because the second does not vectorise and would spoil the first.
+///
+/// The first takes a row of each half of the block at a time: the processor then fetches two pages ahead instead of
+/// one, which was 1.03 against 1.25 times a plain read of 100,000 rows.
+#[inline(always)]
+fn dots_body(rows: &[Lanes], probe: &[Lanes], scores: &mut [f32]) {
+    let n = probe.len();
+    let mut partials = [[0.0; 8]; BLOCK];
+    for (rows, scores) in rows.chunks(BLOCK * n).zip(scores.chunks_mut(BLOCK)) {
+        let count = rows.len() / n;
+        let half = count / 2;
+        let (first, second) = rows.split_at(half * n);
+        let (first_partials, second_partials) = partials.split_at_mut(half);
+        let outputs = first_partials.iter_mut().zip(second_partials);
+        for ((a, b), (partial_a, partial_b)) in first.chunks_exact(n).zip(second.chunks_exact(n)).zip(outputs)
+        {
+            let (mut sums_a, mut sums_b) = ([0.0f32; LANES], [0.0f32; LANES]);
+            for ((Lanes(a), Lanes(b)), Lanes(probe)) in a.iter().zip(b).zip(probe) {
+                for i in 0..LANES {
+                    sums_a[i] += a[i] * probe[i];
+                    sums_b[i] += b[i] * probe[i];
+                }
+            }
+            *partial_a = folded(&sums_a);
+            *partial_b = folded(&sums_b);
+        }
+        if count % 2 == 1 {
+            partials[2 * half] = partial_dot(&second[half * n..], probe);
+        }
+        for (partial, score) in partials[..count].iter().zip(scores) {
+            *score = total(*partial);
+        }
+    }
+}
+
+/// Sums of every eighth product.
+#[inline(always)]
+fn partial_dot(a: &[Lanes], b: &[Lanes]) -> [f32; 8] {
     let mut sums = [0.0f32; LANES];
     for (Lanes(a), Lanes(b)) in a.iter().zip(b) {
         for i in 0..LANES {
             sums[i] += a[i] * b[i];
         }
     }
-    folded(sums)
+    folded(&sums)
 }
 
 #[inline(always)]
-fn dots_body(rows: &[Lanes<f32>], probe: &[Lanes<f32>], scores: &mut [f32]) {
-    for (row, score) in rows.chunks_exact(probe.len()).zip(scores) {
-        *score = dot_body(row, probe);
+fn folded(sums: &[f32; LANES]) -> [f32; 8] {
+    let mut partial = [0.0; 8];
+    for i in 0..8 {
+        partial[i] = (sums[i] + sums[i + 16]) + (sums[i + 8] + sums[i + 24]);
     }
+    partial
+}
+
+#[inline(always)]
+fn total(p: [f32; 8]) -> f32 {
+    ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]))
 }
 
 #[inline(always)]
 fn upper_bounds_body(rows: RowsI8<'_>, probe: &ProbeI16, floor: f32, bounds: &mut [f32]) -> bool {
     let mut products = [0i32; BLOCK];
-    for (row, product) in rows.values.chunks_exact(probe.values.len()).zip(&mut products) {
-        *product = dot_i8_i16(row, &probe.values);
+    match probe.values.as_slice() {
+        // The shipped network's: a known length is unrolled, which was 0.70 against 0.98 ms for 100,000 rows.
+        probe if probe.len() == 128 => dots_i8_i16(rows.values, &probe[..128], &mut products),
+        probe => dots_i8_i16(rows.values, probe, &mut products),
     }
+    // Slices of one length: the compiler vectorises a loop over indices, not one over four iterators.
+    let count = bounds.len();
+    let (products, scales, errors) = (&products[..count], &rows.scales[..count], &rows.errors[..count]);
     let mut reached = 0u32;
-    for (((bound, product), scale), error) in
-        bounds.iter_mut().zip(products).zip(rows.scales).zip(rows.errors)
-    {
-        *bound = product as f32 * (scale * probe.scale) + (error * probe.norm + probe.slack);
-        reached |= u32::from(*bound >= floor);
+    for i in 0..count {
+        bounds[i] = products[i] as f32 * (scales[i] * probe.scale) + (errors[i] * probe.norm + probe.slack);
+        reached |= u32::from(bounds[i] >= floor);
     }
     reached != 0
 }
 
-/// Integer additions may be reordered, so the compiler makes `pmaddwd` (x86-64) or `smlal` (aarch64) of this.
+/// A row of each half at a time, as in [`dots`]. Integer additions may be reordered, so the compiler makes `pmaddwd`
+/// (x86-64) or `smlal` (aarch64) of this.
 #[inline(always)]
-fn dot_i8_i16(row: &[Lanes<i8>], probe: &[Lanes<i16>]) -> i32 {
-    let mut sum = 0i32;
-    for (Lanes(row), Lanes(probe)) in row.iter().zip(probe) {
-        for i in 0..LANES {
-            sum += i32::from(row[i]) * i32::from(probe[i]);
+fn dots_i8_i16(rows: &[i8], probe: &[i16], products: &mut [i32; BLOCK]) {
+    let n = probe.len();
+    let half = rows.len() / n / 2;
+    let (first, second) = rows.split_at(half * n);
+    let (first_products, second_products) = products.split_at_mut(half);
+    let outputs = first_products.iter_mut().zip(second_products);
+    for ((a, b), (product_a, product_b)) in first.chunks_exact(n).zip(second.chunks_exact(n)).zip(outputs) {
+        let (mut sum_a, mut sum_b) = (0i32, 0i32);
+        for ((&a, &b), &probe) in a.iter().zip(b).zip(probe) {
+            sum_a += i32::from(a) * i32::from(probe);
+            sum_b += i32::from(b) * i32::from(probe);
         }
+        *product_a = sum_a;
+        *product_b = sum_b;
     }
-    sum
+    let odd = &second[half * n..];
+    if !odd.is_empty() {
+        products[2 * half] = odd.iter().zip(probe).map(|(&v, &probe)| i32::from(v) * i32::from(probe)).sum();
+    }
 }
 
 #[inline(always)]
-fn sum_body(rows: &[Lanes<f32>]) -> f32 {
+fn sum_body(rows: &[Lanes]) -> f32 {
     let mut sums = [0.0f32; 2 * LANES];
     let (pairs, rest) = rows.as_chunks::<2>();
     for [Lanes(a), Lanes(b)] in pairs {
@@ -149,15 +212,28 @@ fn sum_body(rows: &[Lanes<f32>]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// The sum of the lanes, halves first: 32 to 16 to 8 to 4 to 2 to 1.
-#[inline(always)]
-fn folded(mut sums: [f32; LANES]) -> f32 {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            sums[i] += sums[i + half];
-        }
-        half /= 2;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(seed: u32, length: usize) -> Vec<f32> {
+        let mixed = (0..length as u32).map(|i| (i + seed).wrapping_mul(2_654_435_761) >> 8);
+        mixed.map(|v| v as f32 / 8_388_608.0 - 1.0).collect()
     }
-    sums[0]
+
+    /// On a machine without AVX2 both sides are the same code.
+    #[test]
+    fn a_score_has_the_same_bits_in_every_version_and_in_blocks() {
+        for length in [1, 7, 31, 32, 33, 128, 500, 1024] {
+            let rows: Vec<_> = (0..150).flat_map(|seed| padded(&values(seed, length))).collect();
+            let probe = padded(&values(999, length));
+            let mut scores = [0.0; 150];
+            dots(&rows, &probe, &mut scores);
+            for (row, score) in rows.chunks(probe.len()).zip(scores) {
+                assert_eq!(score.to_bits(), dot(row, &probe).to_bits());
+                assert_eq!(score.to_bits(), dot_body(row, &probe).to_bits());
+                assert_eq!(score.to_bits(), dot(&probe, row).to_bits());
+            }
+        }
+    }
 }

@@ -84,3 +84,60 @@ impl Index {
         (a.min(b), a.max(b))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rollcall_vision::Embedding;
+
+    use super::*;
+
+    fn id(n: usize) -> PersonId {
+        PersonId::from_bytes((n as u128).to_be_bytes())
+    }
+
+    fn unit(values: [f32; 2]) -> Embedding {
+        Embedding::normalised(values.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn a_template_meets_everybody_but_its_own_person_by_rising_id() {
+        let mut index = Index::new(2).unwrap();
+        let (x, y) = (unit([1.0, 0.0]), unit([0.0, 1.0]));
+        index.insert(id(3), &[unit([-1.0, 0.0])]).unwrap();
+        index.insert(id(1), &[x.clone(), x.clone()]).unwrap();
+        index.insert(id(2), &[y]).unwrap();
+        let mut visited = Vec::new();
+        index.for_each_cross_score(|person, template, scores| {
+            visited.push((person, template, scores.to_vec()))
+        });
+        let expected = [
+            (id(1), 0, vec![0.0, -1.0]),
+            (id(1), 1, vec![0.0, -1.0]),
+            (id(2), 0, vec![0.0, 0.0]),
+            (id(3), 0, vec![-1.0, 0.0]),
+        ];
+        assert_eq!(visited, expected);
+    }
+
+    #[test]
+    fn a_large_gallery_is_sampled_evenly_within_the_limit() {
+        let mut index = Index::new(2).unwrap();
+        (0..8_000).for_each(|n| index.insert(id(n), &[unit([1.0, n as f32])]).unwrap());
+        let mut people = Vec::new();
+        index.for_each_cross_score(|person, _, scores| {
+            assert_eq!(scores.len(), 7_999);
+            people.push(person);
+        });
+        assert_eq!(people, (0..500).map(|n| id(n * 16)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn only_the_most_alike_pairs_are_kept() {
+        let mut index = Index::new(2).unwrap();
+        (0..200).for_each(|n| index.insert(id(n), &[unit([1.0, 0.0])]).unwrap());
+        let pairs = index.look_alikes(0.5);
+        assert_eq!(pairs.len(), limits::LOOK_ALIKES);
+        assert_eq!((pairs[0].a, pairs[0].b, pairs[0].score), (id(0), id(1), 1.0));
+        assert!(pairs.is_sorted_by_key(|pair| (pair.a, pair.b)));
+    }
+}

@@ -16,7 +16,7 @@
 //! - `errors[i] >= ||t - t'||`, `norm >= ||q'||` and `slack >= ||q - q'|| (1 + 1e-4) + ...` are computed in f64,
 //!   where each term is exact or rounded at 2^-53, and then raised by 1e-6, more than the rounding to f32 (2^-24).
 //! - The compared score is itself a rounded number: products and at most n/32 + 5 additions in sequence, so it is
-//!   within (n/32 + 6) * 2^-24 * 1.01 of `q.t`; underflow adds less than n * 2^-149.
+//!   within (n/32 + 7) * 2^-24 * 1.01 of `q.t`; underflow, here and below, less than n * 2^-149.
 //! - The bound is also computed in f32: 3 roundings of `q'.t'`, 3 of the rest, 1 of their sum. No term exceeds 1.5
 //!   (`||t - t'|| <= sqrt(n) / 254 <= 0.126`), so it is off by less than 12 * 2^-24.
 //!
@@ -28,7 +28,7 @@
 //! The probe has 15 bits because it costs nothing (the products are 16 x 16 bits in any case) and halves the sum of
 //! the errors: about 0.008 for 128 values is left, that of the row.
 
-use crate::kernels::{Lanes, ProbeI16, RowsI8, padded};
+use crate::kernels::{ProbeI16, RowsI8};
 
 /// Largest magnitude in a row.
 const ROW_MAX: f32 = 127.0;
@@ -41,16 +41,16 @@ const _: () = assert!(
 
 /// Rows by slot, each with its scale and an upper bound of its error.
 pub(crate) struct Quantised {
-    row_lanes: usize,
-    values: Vec<Lanes<i8>>,
+    length: usize,
+    values: Vec<i8>,
     scales: Vec<f32>,
     errors: Vec<f32>,
 }
 
 impl Quantised {
-    /// No rows yet, of `row_lanes` lanes each.
-    pub(crate) fn new(row_lanes: usize) -> Self {
-        Self { row_lanes, values: Vec::new(), scales: Vec::new(), errors: Vec::new() }
+    /// No rows yet, of `length` values each.
+    pub(crate) fn new(length: usize) -> Self {
+        Self { length, values: Vec::new(), scales: Vec::new(), errors: Vec::new() }
     }
 
     /// Overwrites the row at `slot`, or appends it when `slot` is the number of rows.
@@ -59,11 +59,11 @@ impl Quantised {
         let integers: Vec<i8> = integers.map(|v| v as i8).collect();
         let (error, _) = error_and_norm(row, integers.iter().map(|&v| f64::from(v)), scale);
         if slot == self.scales.len() {
-            self.values.extend(padded(&integers));
+            self.values.extend(integers);
             self.scales.push(scale);
             self.errors.push(raised(error));
         } else {
-            self.values[slot * self.row_lanes..][..self.row_lanes].copy_from_slice(&padded(&integers));
+            self.values[slot * self.length..][..self.length].copy_from_slice(&integers);
             self.scales[slot] = scale;
             self.errors[slot] = raised(error);
         }
@@ -71,7 +71,7 @@ impl Quantised {
 
     /// Removes the row at `slot`; the last row takes its place.
     pub(crate) fn swap_remove(&mut self, slot: usize) {
-        swap_remove_row(&mut self.values, self.row_lanes, slot);
+        swap_remove_row(&mut self.values, self.length, slot);
         self.scales.swap_remove(slot);
         self.errors.swap_remove(slot);
     }
@@ -79,7 +79,7 @@ impl Quantised {
     /// The rows of these slots.
     pub(crate) fn rows(&self, slots: std::ops::Range<usize>) -> RowsI8<'_> {
         RowsI8 {
-            values: &self.values[slots.start * self.row_lanes..slots.end * self.row_lanes],
+            values: &self.values[slots.start * self.length..slots.end * self.length],
             scales: &self.scales[slots.clone()],
             errors: &self.errors[slots],
         }
@@ -87,9 +87,9 @@ impl Quantised {
 }
 
 /// Removes the row at `slot`; the last row takes its place.
-pub(crate) fn swap_remove_row<T: Copy>(values: &mut Vec<Lanes<T>>, row_lanes: usize, slot: usize) {
-    let last = values.len() - row_lanes;
-    values.copy_within(last.., slot * row_lanes);
+pub(crate) fn swap_remove_row<T: Copy>(values: &mut Vec<T>, row_length: usize, slot: usize) {
+    let last = values.len() - row_length;
+    values.copy_within(last.., slot * row_length);
     values.truncate(last);
 }
 
@@ -101,7 +101,7 @@ impl ProbeI16 {
         let (error, norm) = error_and_norm(probe, integers.iter().map(|&v| f64::from(v)), scale);
         let rounding = (probe.len() + 16) as f64 * f64::from(f32::EPSILON);
         let slack = error * (1.0 + 1e-4) + rounding;
-        Self { values: padded(&integers), scale, norm: raised(norm), slack: raised(slack) }
+        Self { values: integers, scale, norm: raised(norm), slack: raised(slack) }
     }
 }
 
@@ -134,7 +134,7 @@ mod tests {
     use rollcall_vision::Embedding;
 
     use super::*;
-    use crate::kernels::{BLOCK, dot, upper_bounds};
+    use crate::kernels::{BLOCK, dot, padded, upper_bounds};
 
     /// Directions that quantise badly as well as usual ones: one spike among values that round to zero or a half.
     fn unit(length: usize) -> impl Strategy<Value = Embedding> {
@@ -155,7 +155,7 @@ mod tests {
             (probe, rows) in (1usize..200).prop_flat_map(|n| (unit(n), prop::collection::vec(unit(n), 1..BLOCK)))
         ) {
             let n = probe.len();
-            let mut quantised = Quantised::new(n.div_ceil(crate::kernels::LANES));
+            let mut quantised = Quantised::new(n);
             rows.iter().enumerate().for_each(|(slot, row)| quantised.set(slot, row.values()));
             let mut bounds = [0.0; BLOCK];
             let bounds = &mut bounds[..rows.len()];
@@ -175,7 +175,7 @@ mod tests {
         let length = rollcall_core::limits::EMBEDDING_LENGTH;
         let row = Embedding::normalised(vec![1.0; length]).unwrap();
         let opposite: Vec<f32> = row.values().iter().map(|v| -v).collect();
-        let mut quantised = Quantised::new(length / crate::kernels::LANES);
+        let mut quantised = Quantised::new(length);
         quantised.set(0, row.values());
         quantised.set(1, &opposite);
         let mut bounds = [0.0; 2];
