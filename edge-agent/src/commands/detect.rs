@@ -99,7 +99,8 @@ impl FoundFace {
 pub fn run(models: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let mut reader = FaceReader::load(&Models::open(models)?)?;
     if let Some(folder) = &args.annotate {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let mut code = ExitCode::SUCCESS;
@@ -142,7 +143,13 @@ fn detect(reader: &mut FaceReader, args: &Args, file: &Path, index: usize) -> an
 }
 
 /// Into `folder` as NUMBER-NAME.png: two pictures of one name do not overwrite each other.
-fn annotate(image: &mut RgbImage, faces: &[Face], folder: &Path, file: &Path, index: usize) -> anyhow::Result<()> {
+fn annotate(
+    image: &mut RgbImage,
+    faces: &[Face],
+    folder: &Path,
+    file: &Path,
+    index: usize,
+) -> anyhow::Result<()> {
     faces.iter().for_each(|f| draw_face(image, f, TEAL, &format!("{:.2}", f.score)));
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let path = folder.join(format!("{:03}-{stem}.png", index + 1));

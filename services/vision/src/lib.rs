@@ -16,7 +16,7 @@ mod reader;
 mod resample;
 
 pub use align::{ALIGNED_SIDE_PX, Template, align};
-pub use calibration::ScoreDistribution;
+pub use calibration::{Calibration, CalibrationError, PRIOR_PEOPLE, ScoreDistribution, Scores, SiteScores, Threshold};
 pub use detect::{Detector, Stage};
 pub use embed::{EmbedError, Embedder};
 pub use embedding::{Embedding, EmbeddingError};
