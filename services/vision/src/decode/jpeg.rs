@@ -147,7 +147,7 @@ fn refuse_rare_kinds(marker: u8) -> Result<(), DecodeError> {
     let variant = match marker {
         0xc3 | 0xf7 => Variant::LosslessJpeg,
         0xc5..=0xc7 | 0xde | 0xdf => Variant::HierarchicalJpeg,
-        0xc9..=0xcb | 0xcc => Variant::ArithmeticJpeg,
+        0xc9..=0xcc => Variant::ArithmeticJpeg,
         0xc8 | 0xcd..=0xcf => Variant::HierarchicalJpeg,
         0xdc => Variant::LateHeightJpeg,
         _ => return Ok(()),
