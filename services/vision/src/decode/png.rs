@@ -107,6 +107,10 @@ impl Header {
         loop {
             match chunk(bytes, &mut at)? {
                 (b"IDAT", _) => has_pixels = true,
+                // png 0.18.1 panics on a palette of broken or of more than 256 colours.
+                (b"PLTE", data) if data.len() % 3 != 0 || !(3..=768).contains(&data.len()) => {
+                    return Err(DecodeError::damaged(PNG, "its palette has a wrong length"));
+                }
                 (b"eXIf", data) => {
                     at_most(
                         PNG,

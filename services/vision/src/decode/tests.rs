@@ -386,6 +386,22 @@ fn f085_a_png_with_a_wrong_check_sum_is_refused() {
 }
 
 #[test]
+fn f085_a_png_palette_of_impossible_length_is_refused() {
+    let rows = [0; 64 * 48];
+    let good = png_of(&rows, 64, 48, ::png::ColorType::Indexed, ::png::BitDepth::Eight, |encoder| {
+        encoder.set_palette([1, 2, 3].as_slice());
+    });
+    assert!(decode(&good).is_ok());
+    let palette = png_chunk(b"PLTE", &[1, 2, 3]);
+    let at = good.windows(palette.len()).position(|window| window == palette).unwrap();
+    for length in [0, 1, 2, 4, 769, 771] {
+        let chunk = png_chunk(b"PLTE", &vec![1; length]);
+        let bytes = [&good[..at], &chunk, &good[at + palette.len()..]].concat();
+        assert!(matches!(refusal(&bytes), DecodeError::Damaged { .. }), "{length}");
+    }
+}
+
+#[test]
 fn of_an_animated_png_the_still_picture_is_read() {
     let still = rgb(64, 48);
     let bytes = {
