@@ -18,6 +18,19 @@ pub const PICTURE_SIDE_MIN_PX: u32 = 12;
 /// which is how a small file burns minutes of processor time.
 pub const JPEG_SCANS: u32 = 64;
 
+/// Pixels of one JPEG times its scans: 16 scans of the largest picture. An empty scan costs a pass all the same.
+pub const JPEG_SCAN_PIXELS: u64 = 16 * PICTURE_PIXELS;
+
+/// Segments of one JPEG. A photo has 10 to 40; one with a 30 MiB profile would have 480. Decoders sort and join them.
+pub const JPEG_SEGMENTS: u32 = 1_024;
+
+/// Bytes of all Huffman and quantisation tables of one JPEG. Baseline has 0.7 KiB; a progressive one with new tables
+/// for each of 64 scans about 70. Each table costs a decoder far more time than its bytes.
+pub const JPEG_TABLES_SIZE_BYTES: u64 = 256 << 10;
+
+/// Bytes of the EXIF block of one PNG. In a JPEG it has at most 64 KiB; maker notes and previews can be larger.
+pub const PICTURE_METADATA_SIZE_BYTES: u64 = 4 << 20;
+
 /// Bytes of one camera frame as it arrives: 4K MJPEG at high quality is about 4 MiB, raw 4K YUYV 16 MiB.
 pub const FRAME_SIZE_BYTES: usize = 32 << 20;
 

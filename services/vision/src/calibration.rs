@@ -83,7 +83,9 @@ pub struct Threshold {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum CalibrationError {
     /// Nothing to start from.
-    #[error("the embedding network has no score distributions in its manifest entry; measure them with `edge-agent evaluate scores`")]
+    #[error(
+        "the embedding network has no score distributions in its manifest entry; measure them with `edge-agent evaluate scores`"
+    )]
     NoDistributions,
     /// A distribution that contradicts itself.
     #[error("the scores of population {population} are not usable: {why}; measure them again")]
@@ -130,7 +132,12 @@ impl Calibration {
     pub fn new(distributions: &[ScoreDistribution], templates: usize) -> Result<Self, CalibrationError> {
         let mut chosen: Vec<&ScoreDistribution> = Vec::new();
         for distribution in distributions {
-            let fits = |d: &ScoreDistribution| (d.templates <= templates, if d.templates <= templates { d.templates } else { usize::MAX - d.templates });
+            let fits = |d: &ScoreDistribution| {
+                (
+                    d.templates <= templates,
+                    if d.templates <= templates { d.templates } else { usize::MAX - d.templates },
+                )
+            };
             match chosen.iter_mut().find(|d| d.population == distribution.population) {
                 Some(best) if fits(best) < fits(distribution) => *best = distribution,
                 Some(_) => {}
@@ -160,27 +167,46 @@ impl Calibration {
     ///
     /// # Errors
     /// [`CalibrationError::Target`].
-    pub fn threshold(&self, fpir: f64, gallery_size: usize, site: &SiteScores) -> Result<Threshold, CalibrationError> {
+    pub fn threshold(
+        &self,
+        fpir: f64,
+        gallery_size: usize,
+        site: &SiteScores,
+    ) -> Result<Threshold, CalibrationError> {
         if !(fpir > 0.0 && fpir <= 0.5) {
             return Err(CalibrationError::Target(fpir));
         }
         let fmr = -((-fpir).ln_1p() / gallery_size.max(1) as f64).exp_m1();
         let prior_asks = solve(fmr, |t| self.most_cautious(t));
         let Some(whole) = site.estimate(None) else {
-            return Ok(Threshold { score: prior_asks, site_asks: None, prior_asks, standard_error: None, fmr });
+            return Ok(Threshold {
+                score: prior_asks,
+                site_asks: None,
+                prior_asks,
+                standard_error: None,
+                fmr,
+            });
         };
         let (score, asks) = self.for_site(fmr, whole);
         let site_asks = asks.max(site.best_kept_out_by(fpir));
         let without = (0..site.people.len()).filter_map(|i| site.estimate(Some(i)));
-        let others: Vec<f64> = without.map(|s| self.for_site(fmr, s)).map(|(score, asks)| score.max(asks)).collect();
+        let others: Vec<f64> =
+            without.map(|s| self.for_site(fmr, s)).map(|(score, asks)| score.max(asks)).collect();
         let standard_error = jackknife(&others);
-        Ok(Threshold { score: score.max(site_asks), site_asks: Some(site_asks), prior_asks, standard_error, fmr })
+        Ok(Threshold {
+            score: score.max(site_asks),
+            site_asks: Some(site_asks),
+            prior_asks,
+            standard_error,
+            fmr,
+        })
     }
 
     /// Where the blended rate, and where the site's rate alone, is `fmr`.
     fn for_site(&self, fmr: f64, site: Site) -> (f64, f64) {
         let blended = |t: f64| {
-            (site.people * self.of_site(site, t) + PRIOR_PEOPLE * self.most_cautious(t)) / (site.people + PRIOR_PEOPLE)
+            (site.people * self.of_site(site, t) + PRIOR_PEOPLE * self.most_cautious(t))
+                / (site.people + PRIOR_PEOPLE)
         };
         (solve(fmr, blended), solve(fmr, |t| self.of_site(site, t)))
     }
@@ -201,7 +227,10 @@ impl Population {
     fn new(distribution: &ScoreDistribution) -> Result<Self, CalibrationError> {
         let Scores { mean, deviation, ref tail, .. } = distribution.impostor;
         let fail = |why: &str| {
-            Err(CalibrationError::Distribution { population: distribution.population.clone(), why: why.into() })
+            Err(CalibrationError::Distribution {
+                population: distribution.population.clone(),
+                why: why.into(),
+            })
         };
         if !(mean.is_finite() && deviation > 0.0 && deviation.is_finite()) {
             return fail("its mean and deviation are not those of scores");
@@ -253,7 +282,11 @@ impl SiteScores {
         let [count, sum, squares] = [0, 1, 2].map(|at| self.total[at] - left[at]);
         let mean = sum / count;
         let deviation = (squares / count - mean * mean).max(0.0).sqrt();
-        (people >= 3 && count > 0.0 && deviation > 1e-6).then_some(Site { people: people as f64, mean, deviation })
+        (people >= 3 && count > 0.0 && deviation > 1e-6).then_some(Site {
+            people: people as f64,
+            mean,
+            deviation,
+        })
     }
 
     /// The lowest threshold at which at most `fpir` of the templates would be taken for somebody else.
@@ -296,9 +329,16 @@ mod tests {
     /// A population whose impostor scores are normal, known down to a share of 1e-4.
     fn population(name: &str, templates: usize, mean: f64, deviation: f64) -> ScoreDistribution {
         let at = |share: f64| (share, mean - deviation * normal().inverse_cdf(share));
-        let impostor = Scores { count: 100_000, mean, deviation, tail: [0.1, 0.01, 1e-3, 1e-4].map(at).to_vec() };
+        let impostor =
+            Scores { count: 100_000, mean, deviation, tail: [0.1, 0.01, 1e-3, 1e-4].map(at).to_vec() };
         let genuine = Scores { count: 0, mean: 0.7, deviation: 0.1, tail: vec![] };
-        ScoreDistribution { population: name.into(), measured: "made up".into(), templates, impostor, genuine }
+        ScoreDistribution {
+            population: name.into(),
+            measured: "made up".into(),
+            templates,
+            impostor,
+            genuine,
+        }
     }
 
     fn calibration() -> Calibration {

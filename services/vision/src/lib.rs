@@ -3,6 +3,7 @@
 
 mod align;
 mod calibration;
+pub mod decode;
 mod detect;
 mod embed;
 mod embedding;
@@ -16,7 +17,9 @@ mod reader;
 mod resample;
 
 pub use align::{ALIGNED_SIDE_PX, Template, align};
-pub use calibration::{Calibration, CalibrationError, PRIOR_PEOPLE, ScoreDistribution, Scores, SiteScores, Threshold};
+pub use calibration::{
+    Calibration, CalibrationError, PRIOR_PEOPLE, ScoreDistribution, Scores, SiteScores, Threshold,
+};
 pub use detect::{Detector, Stage};
 pub use embed::{EmbedError, Embedder};
 pub use embedding::{Embedding, EmbeddingError};
