@@ -94,7 +94,11 @@ fn matching<'a>(faces: &'a [Face], bounds: &Rect) -> Option<&'a Face> {
     faces.iter().filter(matches).max_by(|a, b| a.bounds.iou(bounds).total_cmp(&b.bounds.iou(bounds)))
 }
 
-fn landmark_error(models: &Models, args: &Detect, lines: &[&LabelledLandmarks]) -> anyhow::Result<LandmarkError> {
+fn landmark_error(
+    models: &Models,
+    args: &Detect,
+    lines: &[&LabelledLandmarks],
+) -> anyhow::Result<LandmarkError> {
     let images: Vec<&str> = lines.iter().map(|l| l.image.as_str()).collect();
     let faces = detect_all(models, &args.common, &images)?;
     let mut errors: Vec<f64> = Vec::new();

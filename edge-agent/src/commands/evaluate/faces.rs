@@ -74,7 +74,8 @@ fn each<T: Send>(
         let mut reader = FaceReader::load(models)?;
         let one = |image: &&str| {
             let path = Path::new(image);
-            let result = work(&mut reader, path).map_err(|e| e.context(format!("cannot use {}", path.display())));
+            let result =
+                work(&mut reader, path).map_err(|e| e.context(format!("cannot use {}", path.display())));
             step(bar);
             result
         };

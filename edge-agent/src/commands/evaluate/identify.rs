@@ -14,6 +14,7 @@ use super::faces::Faces;
 use super::rates::{Rate, most_expected, score_exceeded_by};
 use super::sets::{self, Role, Sample};
 use super::{Identify, print};
+use crate::commands::identify::site_scores;
 
 const FALSE_POSITIVE: [f64; 2] = [0.01, 0.003];
 const FIXED_THRESHOLDS: [f32; 3] = [0.4, 0.5, 0.6];
@@ -86,14 +87,19 @@ impl Searches {
     /// Enrols the first `enrol` pictures of everybody in the gallery and searches for everybody else.
     pub fn run(models: &Models, samples: &[&Sample], faces: &Faces, enrol: u32) -> anyhow::Result<Self> {
         let mut people: BTreeMap<&str, Vec<Embedding>> = BTreeMap::new();
-        for sample in samples.iter().filter(|s| s.role == Role::Gallery && s.enrol_index.is_some_and(|i| i <= enrol)) {
+        for sample in
+            samples.iter().filter(|s| s.role == Role::Gallery && s.enrol_index.is_some_and(|i| i <= enrol))
+        {
             let templates = people.entry(&sample.person).or_default();
             templates.extend(faces.of(&sample.image).cloned());
         }
         people.retain(|_, templates| !templates.is_empty());
         ensure!(!people.is_empty(), "nobody could be enrolled");
-        let ids: BTreeMap<&str, PersonId> =
-            people.keys().zip(1u128..).map(|(name, id)| (*name, PersonId::from_bytes(id.to_be_bytes()))).collect();
+        let ids: BTreeMap<&str, PersonId> = people
+            .keys()
+            .zip(1u128..)
+            .map(|(name, id)| (*name, PersonId::from_bytes(id.to_be_bytes())))
+            .collect();
         let mut index = Index::new(models.embedder()?.length())?;
         for (name, templates) in &people {
             index.insert(ids[name], templates)?;
@@ -119,25 +125,15 @@ impl Searches {
         Ok(searches)
     }
 
-    /// What the enrolled score with each other.
-    fn site_scores(&self) -> SiteScores {
-        let mut site = SiteScores::new(self.index.len());
-        let mut last = None;
-        let mut place = 0;
-        // People come by rising id; with fewer than 2,000 of them none is left out.
-        self.index.for_each_cross_score(|person, _, scores| {
-            place += usize::from(last.is_some_and(|p| p != person));
-            last = Some(person);
-            site.add(place, scores);
-        });
-        site
-    }
-
     /// The rates when `accept` decides.
     fn rates(&self, threshold: f64, accept: impl Fn(f32) -> bool) -> At {
         let right = self.probes.iter().filter(|(score, first)| *first && accept(*score)).count();
         let wrong = self.strangers.iter().flatten().filter(|c| accept(c.score)).count();
-        At { threshold, tpir: Rate::new(right, self.probes.len()), fpir: Rate::new(wrong, self.strangers.len()) }
+        At {
+            threshold,
+            tpir: Rate::new(right, self.probes.len()),
+            fpir: Rate::new(wrong, self.strangers.len()),
+        }
     }
 
     fn from(&self, threshold: f64) -> At {
@@ -160,8 +156,9 @@ fn report(
         let threshold = score_exceeded_by(&best, fpir);
         (fpir.to_string(), searches.rates(threshold.into(), |score| score > threshold))
     });
-    let at_threshold = FIXED_THRESHOLDS.map(|t| (t.to_string(), searches.rates(t.into(), |score| score >= t)));
-    let solved = calibration.threshold(target_fpir, gallery, &searches.site_scores())?;
+    let at_threshold =
+        FIXED_THRESHOLDS.map(|t| (t.to_string(), searches.rates(t.into(), |score| score >= t)));
+    let solved = calibration.threshold(target_fpir, gallery, &site_scores(&searches.index))?;
     let mut calibrated_on = BTreeMap::new();
     for (name, only) in calibration.populations().filter_map(|name| Some((name, calibration.only(name)?))) {
         let threshold = only.threshold(target_fpir, gallery, &SiteScores::new(0))?.score;
@@ -193,7 +190,8 @@ fn report(
 
 fn text(report: &Report) -> String {
     let Report { subset, enrol, gallery, rank1, .. } = report;
-    let mut text = format!("{subset}: {gallery} people enrolled with {enrol} pictures each\n  rank-1 {rank1}\n");
+    let mut text =
+        format!("{subset}: {gallery} people enrolled with {enrol} pictures each\n  rank-1 {rank1}\n");
     text += &format!("  {:<34}{:>9}  {:<44}{}\n", "threshold", "", "right person named", "strangers let in");
     let mut row = |name: &str, at: &At| {
         text += &format!("  {name:<34}{:>9.4}  {:<44}{}\n", at.threshold, at.tpir.to_string(), at.fpir);

@@ -56,12 +56,18 @@ fn distribution(mut scores: Vec<f32>, side: Side) -> Distribution {
     let shares = SHARES.iter().filter(|share| **share * n >= LEAST);
     let round = |v: f64| (v * 1e4).round() / 1e4;
     let tail = shares.map(|&share| (share, round(scores[(share * n) as usize].into())));
-    Distribution { count: scores.len() as u64, mean: round(mean), deviation: round(variance.sqrt()), tail: tail.collect() }
+    Distribution {
+        count: scores.len() as u64,
+        mean: round(mean),
+        deviation: round(variance.sqrt()),
+        tail: tail.collect(),
+    }
 }
 
 fn toml(d: &ScoreDistribution) -> String {
     let scores = |s: &Distribution| {
-        let tail: Vec<String> = s.tail.iter().map(|(share, score)| format!("[{share:?}, {score:?}]")).collect();
+        let tail: Vec<String> =
+            s.tail.iter().map(|(share, score)| format!("[{share:?}, {score:?}]")).collect();
         let (count, mean, deviation) = (s.count, s.mean, s.deviation);
         format!("count = {count}\nmean = {mean:?}\ndeviation = {deviation:?}\ntail = [{}]", tail.join(", "))
     };

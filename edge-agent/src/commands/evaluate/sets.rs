@@ -76,7 +76,8 @@ pub struct LabelledLandmarks {
 /// All lines of the list `name` in `root`.
 pub fn read<T: DeserializeOwned>(root: &Path, name: &str) -> anyhow::Result<Vec<T>> {
     let path = root.join(name);
-    let mut reader = csv::Reader::from_path(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut reader =
+        csv::Reader::from_path(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let lines = reader.deserialize().collect::<Result<Vec<T>, _>>();
     let lines = lines.with_context(|| format!("{} is not such a list", path.display()))?;
     if lines.is_empty() {

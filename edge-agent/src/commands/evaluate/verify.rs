@@ -88,7 +88,8 @@ fn report(subset: String, pairs: &[&Pair], faces: Faces) -> anyhow::Result<Repor
         let accepted = genuine.iter().filter(|s| **s > threshold).count();
         (far.to_string(), AtFar { threshold, tar: Rate::new(accepted, genuine.len()) })
     });
-    let average = |scores: &[f32]| scores.iter().copied().map(f64::from).sum::<f64>() / scores.len().max(1) as f64;
+    let average =
+        |scores: &[f32]| scores.iter().copied().map(f64::from).sum::<f64>() / scores.len().max(1) as f64;
     Ok(Report {
         subset,
         pairs: scored.len(),
@@ -109,7 +110,11 @@ fn best_threshold(scored: &[Scored]) -> f32 {
     let mut right = sorted.iter().filter(|s| s.same).count();
     let (mut best, mut threshold) = (right, -1.0);
     for s in &sorted {
-        if s.same { right -= 1 } else { right += 1 }
+        if s.same {
+            right -= 1
+        } else {
+            right += 1
+        }
         if right > best {
             (best, threshold) = (right, s.score);
         }
