@@ -16,7 +16,7 @@ const INK: Colour = [15, 23, 42];
 
 /// Draws the box, the landmarks and, above the box, `label`.
 pub fn draw_face(image: &mut RgbImage, face: &Face, colour: Colour, label: &str) {
-    let unit = (image.width().max(image.height()) / 400).max(1) as i64;
+    let unit = (image.width().max(image.height()) / 280).max(1) as i64;
     let [x0, y0, x1, y1] =
         [face.bounds.x0, face.bounds.y0, face.bounds.x1, face.bounds.y1].map(|v| v.round() as i64);
     fill(image, (x0, y0), (x1, y0 + unit), colour);
