@@ -87,7 +87,8 @@ fn pixels(header: &Header, bytes: &[u8], rgb: &mut Vec<u8>) -> Result<(), Decode
     Ok(())
 }
 
-/// In place, and as Pillow converts: colour and black are multiplied and divided by 255, rounded.
+/// In place: the spare quarter stays with the picture. Converts as Pillow does: the inverse of ink is multiplied by
+/// that of black and divided by 255, rounded.
 fn rgb_from_inverted_cmyk(data: &mut Vec<u8>) {
     let pixels = data.len() / 4;
     for pixel in 0..pixels {
@@ -99,7 +100,6 @@ fn rgb_from_inverted_cmyk(data: &mut Vec<u8>) {
         }
     }
     data.truncate(pixels * 3);
-    data.shrink_to_fit();
 }
 
 /// What the walk over the segments finds.
@@ -107,7 +107,7 @@ fn rgb_from_inverted_cmyk(data: &mut Vec<u8>) {
 pub(super) struct Header {
     pub(super) frame: Frame,
     orientation: Orientation,
-    /// Blocks of all components in one restart interval come from this many MCUs; 0 without restarts.
+    /// MCUs in one restart interval; 0 without restarts.
     pub(super) restart_mcus: u16,
     pub(super) scans: u32,
     /// Offset of the data of the first scan.
@@ -405,5 +405,29 @@ impl<'a> Segments<'a> {
 
     fn cut(&self) -> DecodeError {
         DecodeError::Truncated { format: JPEG, size_bytes: self.bytes.len() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of `Image.convert("RGB")` of Pillow 13.0.
+    #[test]
+    fn f085_inverted_cmyk_becomes_the_rgb_of_pillow() {
+        let mut data = [
+            [0, 0, 0, 0],
+            [255, 255, 255, 255],
+            [255, 0, 128, 255],
+            [1, 2, 3, 254],
+            [200, 100, 50, 77],
+            [127, 129, 254, 128],
+        ]
+        .concat();
+        rgb_from_inverted_cmyk(&mut data);
+        assert_eq!(
+            data,
+            [[0, 0, 0], [255, 255, 255], [255, 0, 128], [1, 2, 3], [60, 30, 15], [64, 65, 127]].concat()
+        );
     }
 }
