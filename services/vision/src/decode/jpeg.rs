@@ -96,7 +96,7 @@ fn rgb_from_inverted_cmyk(data: &mut Vec<u8>) {
         for colour in 0..3 {
             let ink = 255 - u32::from(data[pixel * 4 + colour]);
             let product = ink * black + 128;
-            data[pixel * 3 + colour] = (black - ((product >> 8) + product >> 8)) as u8;
+            data[pixel * 3 + colour] = (black - (((product >> 8) + product) >> 8)) as u8;
         }
     }
     data.truncate(pixels * 3);
