@@ -14,15 +14,23 @@ pub const PICTURE_SIDE_PX: u32 = 12_000;
 /// Shortest side of a picture in pixels: the first detector stage looks at cells of 12 pixels.
 pub const PICTURE_SIDE_MIN_PX: u32 = 12;
 
-/// Scans of one progressive JPEG. Encoders write 10 or fewer; each further scan costs a pass over all coefficients,
+/// Scans of one JPEG. Encoders write 10 or fewer; each further scan costs a pass over all coefficients,
 /// which is how a small file burns minutes of processor time.
 pub const JPEG_SCANS: u32 = 64;
 
 /// Pixels of one JPEG times its scans: 16 scans of the largest picture. An empty scan costs a pass all the same.
 pub const JPEG_SCAN_PIXELS: u64 = 16 * PICTURE_PIXELS;
 
-/// Segments of one JPEG. A photo has 10 to 40; one with a 30 MiB profile would have 480. Decoders sort and join them.
+/// Segments of one JPEG. A photo has 10 to 40; one with a 30 MiB profile would have 480. libjpeg-turbo takes time for
+/// each, not memory.
 pub const JPEG_SEGMENTS: u32 = 1_024;
+
+/// Bytes that may lie between compressed JPEG data and the marker after it. Webcams that leave any are reported with
+/// 1 to 10 (libjpeg-turbo issue 157, Motion issue 65); corrupt data leaves hundreds.
+pub const JPEG_PADDING_SIZE_BYTES: u32 = 16;
+
+/// Restart intervals of a JPEG with such bytes, each then decoded on its own: 8,160 are one for each MCU of 1080p.
+pub const JPEG_RESTARTS: u32 = 16_384;
 
 /// Bytes of all Huffman and quantisation tables of one JPEG. Baseline has 0.7 KiB; a progressive one with new tables
 /// for each of 64 scans about 70. Each table costs a decoder far more time than its bytes.

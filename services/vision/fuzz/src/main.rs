@@ -11,7 +11,7 @@ use pictures::*;
 fn main() -> std::io::Result<()> {
     let grey = vec![128; 16 * 16];
     let cmyk = [10, 20, 30, 40].repeat(16 * 16);
-    let jpegs = vec![
+    let mut jpegs = vec![
         jpeg(16, 16),
         jpeg_with(24, 17, |encoder| encoder.set_sampling_factor(SamplingFactor::F_2_2)),
         jpeg_with(24, 17, |encoder| encoder.set_sampling_factor(SamplingFactor::F_2_1)),
@@ -28,8 +28,16 @@ fn main() -> std::io::Result<()> {
         jpeg_of(&cmyk, 16, 16, jpeg_encoder::ColorType::CmykAsYcck, |_| {}),
         jpeg_without_tables(&jpeg(16, 16)),
         jpeg_with_scans(16, 16, 8),
+        jpeg_of_planes(16, 16, [0x21, 0x12, 0x11]),
         jpeg_after_start(&jpeg(16, 16), &exif_segment(&exif(6, true))),
     ];
+    let padded = {
+        let mut bytes = jpeg_with(24, 24, |encoder| encoder.set_restart_interval(2));
+        let at = markers_in_scan(&bytes)[1];
+        bytes.splice(at..at, [0; 4]);
+        bytes
+    };
+    jpegs.push(padded);
     let pngs = vec![
         png(16, 16),
         png_interlaced(13, 17),

@@ -176,9 +176,9 @@ pub enum Measure {
     Height,
     /// Columns times rows.
     Pixels,
-    /// Passes over the picture that a progressive JPEG makes.
+    /// Passes over the picture that a JPEG makes.
     Scans,
-    /// Passes times pixels: the work of a progressive JPEG.
+    /// Passes times pixels: the work of a JPEG.
     ScanPixels,
     /// Segments of a JPEG.
     Segments,
@@ -231,10 +231,8 @@ pub enum Variant {
     LateHeightJpeg,
     /// JPEG with neither 1, 3 nor 4 components.
     JpegComponents,
-    /// JPEG with sampling factors that no camera writes.
+    /// JPEG with sampling factors that do not divide one another.
     JpegSampling,
-    /// Sequential JPEG with one scan for each colour; zune-jpeg 0.5.15 decodes many of these to noise.
-    SplitJpeg,
     /// WebP with more than one frame.
     AnimatedWebP,
 }
@@ -249,7 +247,6 @@ impl fmt::Display for Variant {
             Self::LateHeightJpeg => "a JPEG that does not state its height",
             Self::JpegComponents => "a JPEG with an unusual number of colour channels",
             Self::JpegSampling => "a JPEG with unusual colour sampling",
-            Self::SplitJpeg => "a JPEG with one scan for each colour",
             Self::AnimatedWebP => "an animated WebP",
         })
     }

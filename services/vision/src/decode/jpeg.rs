@@ -1,34 +1,54 @@
 //! JPEG files and MJPEG frames (ITU-T T.81).
 //!
 //! One walk over the segments comes first. It knows the size, the kind, the orientation and the end before memory
-//! is taken, and refuses what zune-jpeg 0.5.15 would decode to noise without an error: sequential pictures with one
-//! scan for each colour (it stops a scan early when it sees the next one), and sampling factors where a later
-//! component is finer than the first (it computes strides from the first). zune-jpeg then decodes in strict mode;
-//! its default returns Ok for frames cut at 30 %.
+//! is taken, and bounds the work. libjpeg-turbo then makes the pixels: the networks were measured with its pixels,
+//! and another decoder's rounding is enough to move the boxes of faces. It also supplies the Huffman tables that
+//! USB cameras leave out (T.81, Annex K.3) to sequential pictures.
+//!
+//! libjpeg-turbo reports corrupt data as a warning and paints over it. Every warning is a refusal here, since half a
+//! frame, or parts of two, must never be matched. Three that real devices cause in sound pictures are not:
+//!
+//! - Samsung phones and some cameras write wrong spectrum limits into sequential scans, which have no choice of
+//!   them (libjpeg-turbo issue 778). They are corrected beforehand.
+//! - ICC profiles may be damaged. Their segments are renamed beforehand, which also saves a copy of the profile.
+//! - Cameras leave a few bytes behind the data of a picture or of a restart interval (libjpeg-turbo issue 157); see
+//!   [`padding`](super::jpeg_padding).
 //!
 //! Four components are CMYK or YCCK with inverted values, as Adobe writes them and every viewer assumes.
+//!
+//! Arithmetic coding is refused although libjpeg-turbo knows it: no camera or phone writes it, and it has no least
+//! number of bits a block, on which the check for missing data rests. So are more than 8 bits and lossless JPEG.
+
+use std::borrow::Cow;
 
 use rollcall_core::limits;
 use turbojpeg::{Decompressor, Image, PixelFormat};
 
 use super::error::{DecodeError, Measure, PictureFormat, Variant};
-use super::jpeg_tables::STANDARD_TABLES;
 use super::orientation::Orientation;
-use super::{at_most, check_size, image};
+use super::{at_most, check_size, image, jpeg_padding};
 use crate::RgbImage;
 
 const JPEG: PictureFormat = PictureFormat::Jpeg;
 
 const SOI: u8 = 0xd8;
-const EOI: u8 = 0xd9;
+pub(super) const EOI: u8 = 0xd9;
 const SOS: u8 = 0xda;
+const DRI: u8 = 0xdd;
+const APP1: u8 = 0xe1;
+const APP2: u8 = 0xe2;
+/// An application segment without a meaning.
+const APP15: u8 = 0xef;
+
+/// Ss, Se, Ah and Al of a sequential scan.
+const WHOLE_SPECTRUM: [u8; 3] = [0, 63, 0];
 
 /// Reads a JPEG file and turns it upright.
 pub(super) fn decode(bytes: &[u8]) -> Result<RgbImage, DecodeError> {
     let header = Header::read(bytes)?;
     let mut data = Vec::new();
     pixels(&header, bytes, &mut data)?;
-    Ok(header.orientation.upright(image(JPEG, header.width, header.height, data)?))
+    Ok(header.orientation.upright(image(JPEG, header.frame.width, header.frame.height, data)?))
 }
 
 /// Reads one frame of a camera that was set to a size. Orientation tags are ignored: cameras have none.
@@ -39,7 +59,7 @@ pub(super) fn decode_frame(
     rgb: &mut Vec<u8>,
 ) -> Result<(), DecodeError> {
     let header = Header::read(bytes)?;
-    let (got_width, got_height) = (header.width, header.height);
+    let (got_width, got_height) = (header.frame.width, header.frame.height);
     if (got_width, got_height) != (width, height) {
         return Err(DecodeError::WrongFrameSize { width, height, got_width, got_height });
     }
@@ -47,38 +67,55 @@ pub(super) fn decode_frame(
 }
 
 fn pixels(header: &Header, bytes: &[u8], rgb: &mut Vec<u8>) -> Result<(), DecodeError> {
-    let bytes = &bytes[..header.end];
-    if header.has_huffman_tables {
-        return unpack(header, bytes, rgb);
-    }
-    let mut whole = Vec::with_capacity(bytes.len() + 1024);
-    whole.extend_from_slice(&bytes[..2]);
-    for table in STANDARD_TABLES {
-        whole.extend_from_slice(table);
-    }
-    whole.extend_from_slice(&bytes[2..]);
-    unpack(header, &whole, rgb)
-}
-
-fn unpack(header: &Header, bytes: &[u8], rgb: &mut Vec<u8>) -> Result<(), DecodeError> {
+    let bytes = header.corrected(bytes);
     let mut decoder = Decompressor::new().map_err(|error| DecodeError::codec(JPEG, error))?;
-    let (width, height) = (header.width as usize, header.height as usize);
+    let (width, height) = (header.frame.width as usize, header.frame.height as usize);
+    let (format, channels) =
+        if header.frame.components.len() == 4 { (PixelFormat::CMYK, 4) } else { (PixelFormat::RGB, 3) };
     // Cleared, so that a damaged frame can never show parts of the one before it: those may be another face.
     rgb.clear();
-    rgb.resize(width * height * 3, 0);
-    let output = Image { pixels: &mut rgb[..], width, height, pitch: width * 3, format: PixelFormat::RGB };
-    decoder.decompress(bytes, output).map_err(|error| DecodeError::codec(JPEG, error))
+    rgb.resize(width * height * channels, 0);
+    let output = Image { pixels: &mut rgb[..], width, height, pitch: width * channels, format };
+    if let Err(error) = decoder.decompress(&bytes, output)
+        && !jpeg_padding::is_all(&error, header, &bytes, &mut decoder)
+    {
+        return Err(DecodeError::codec(JPEG, error));
+    }
+    if format == PixelFormat::CMYK {
+        rgb_from_inverted_cmyk(rgb);
+    }
+    Ok(())
+}
+
+/// In place: the spare quarter stays with the picture. Converts as Pillow does: the inverse of ink is multiplied by
+/// that of black and divided by 255, rounded.
+fn rgb_from_inverted_cmyk(data: &mut Vec<u8>) {
+    let pixels = data.len() / 4;
+    for pixel in 0..pixels {
+        let black = u32::from(data[pixel * 4 + 3]);
+        for colour in 0..3 {
+            let ink = 255 - u32::from(data[pixel * 4 + colour]);
+            let product = ink * black + 128;
+            data[pixel * 3 + colour] = (black - (((product >> 8) + product) >> 8)) as u8;
+        }
+    }
+    data.truncate(pixels * 3);
 }
 
 /// What the walk over the segments finds.
 #[derive(Debug)]
-struct Header {
-    width: u32,
-    height: u32,
+pub(super) struct Header {
+    pub(super) frame: Frame,
     orientation: Orientation,
-    has_huffman_tables: bool,
+    /// MCUs in one restart interval; 0 without restarts.
+    pub(super) restart_mcus: u16,
+    pub(super) scans: u32,
+    /// Offset of the data of the first scan.
+    pub(super) scan_at: usize,
     /// Offset behind the end marker.
     end: usize,
+    /// Offsets of bytes to be replaced before libjpeg-turbo sees them.
+    corrections: Vec<(usize, u8)>,
 }
 
 impl Header {
@@ -86,36 +123,45 @@ impl Header {
         let mut segments = Segments::new(bytes)?;
         let mut frame: Option<Frame> = None;
         let mut orientation = None;
-        let mut has_huffman_tables = false;
+        let mut corrections = Vec::new();
+        let (mut restart_mcus, mut scan_at) = (0, 0);
         let (mut count, mut scans, mut table_size_bytes) = (0, 0, 0);
         loop {
             let Segment { marker, data } = segments.next()?;
+            let data_at = segments.at - data.len();
             count += 1;
             at_most(JPEG, Measure::Segments, count, u64::from(limits::JPEG_SEGMENTS))?;
             match marker {
                 0xc0..=0xc2 if frame.is_some() => {
                     return Err(DecodeError::damaged(JPEG, "it has two frame headers"));
                 }
-                0xc0..=0xc2 => frame = Some(Frame::read(marker, data)?),
+                0xc0..=0xc2 => frame = Some(Frame::read(marker, data, data_at)?),
                 0xc4 | 0xdb => {
-                    has_huffman_tables |= marker == 0xc4;
                     table_size_bytes += data.len() as u64;
-                    at_most(
-                        JPEG,
-                        Measure::TablesSizeBytes,
-                        table_size_bytes,
-                        limits::JPEG_TABLES_SIZE_BYTES,
-                    )?;
+                    let max = limits::JPEG_TABLES_SIZE_BYTES;
+                    at_most(JPEG, Measure::TablesSizeBytes, table_size_bytes, max)?;
                 }
-                0xe1 if orientation.is_none() && data.starts_with(b"Exif\0\0") => {
+                DRI => {
+                    if let [high, low] = data {
+                        restart_mcus = u16::from_be_bytes([*high, *low]);
+                    }
+                }
+                APP1 if orientation.is_none() && data.starts_with(b"Exif\0\0") => {
                     orientation = Some(Orientation::from_exif(data));
                 }
+                APP2 => corrections.push((data_at - 3, APP15)),
                 SOS => {
                     let frame = frame
-                        .as_ref()
+                        .as_mut()
                         .ok_or(DecodeError::damaged(JPEG, "a scan precedes its frame header"))?;
                     scans += 1;
-                    frame.check_scan(scans, data, has_huffman_tables)?;
+                    frame.read_scan(scans, data)?;
+                    if scans == 1 {
+                        scan_at = segments.at;
+                    }
+                    if !frame.progressive && !data.ends_with(&WHOLE_SPECTRUM) {
+                        corrections.extend((segments.at - 3..).zip(WHOLE_SPECTRUM));
+                    }
                 }
                 EOI => break,
                 _ => refuse_rare_kinds(marker)?,
@@ -124,10 +170,17 @@ impl Header {
         let Some(frame) = frame.filter(|_| scans > 0) else {
             return Err(DecodeError::damaged(JPEG, "it has no picture data"));
         };
-        frame.check_scan_size(segments.scan_size_bytes)?;
-        let Frame { width, height, .. } = frame;
+        frame.check_data(segments.scan_size_bytes)?;
         let orientation = orientation.unwrap_or_default();
-        Ok(Self { width, height, orientation, has_huffman_tables, end: segments.at })
+        Ok(Self { frame, orientation, restart_mcus, scans, scan_at, end: segments.at, corrections })
+    }
+
+    fn corrected<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
+        let mut bytes = Cow::Borrowed(&bytes[..self.end]);
+        for (at, byte) in &self.corrections {
+            bytes.to_mut()[*at] = *byte;
+        }
+        bytes
     }
 }
 
@@ -145,18 +198,27 @@ fn refuse_rare_kinds(marker: u8) -> Result<(), DecodeError> {
 
 /// A frame header (SOF0 to SOF2) within the limits.
 #[derive(Debug)]
-struct Frame {
-    progressive: bool,
-    width: u32,
-    height: u32,
-    components: u8,
-    /// Blocks of 8 x 8 samples in all components together.
-    blocks: u64,
+pub(super) struct Frame {
+    /// Offset of the content of the segment.
+    pub(super) at: usize,
+    pub(super) progressive: bool,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) components: Vec<Component>,
+}
+
+#[derive(Debug)]
+pub(super) struct Component {
+    id: u8,
+    across: u32,
+    down: u32,
+    /// Whether a scan gave it values, of a progressive picture the first bits of its mean values.
+    begun: bool,
 }
 
 impl Frame {
-    fn read(marker: u8, data: &[u8]) -> Result<Self, DecodeError> {
-        let [precision, h1, h0, w1, w0, components, factors @ ..] = data else {
+    fn read(marker: u8, data: &[u8], at: usize) -> Result<Self, DecodeError> {
+        let [precision, h1, h0, w1, w0, count, components @ ..] = data else {
             return Err(DecodeError::damaged(JPEG, "its frame header is too short"));
         };
         let width = u32::from(u16::from_be_bytes([*w1, *w0]));
@@ -168,67 +230,99 @@ impl Frame {
             return Err(DecodeError::Unsupported { variant: Variant::LateHeightJpeg });
         }
         check_size(JPEG, width, height)?;
-        if !matches!(components, 1 | 3 | 4) {
+        if !matches!(count, 1 | 3 | 4) {
             return Err(DecodeError::Unsupported { variant: Variant::JpegComponents });
         }
-        if factors.len() != 3 * usize::from(*components) {
+        if components.len() != 3 * usize::from(*count) {
             return Err(DecodeError::damaged(JPEG, "its frame header has a wrong length"));
         }
-        let blocks = check_sampling(width, height, factors)?;
-        Ok(Self { progressive: marker == 0xc2, width, height, components: *components, blocks })
+        let components = components
+            .chunks_exact(3)
+            .map(|component| Component {
+                id: component[0],
+                across: u32::from(component[1] >> 4),
+                down: u32::from(component[1] & 15),
+                begun: false,
+            })
+            .collect();
+        let frame = Self { at, progressive: marker == 0xc2, width, height, components };
+        frame.check_sampling()?;
+        Ok(frame)
     }
 
-    /// A block costs a bit for its first coefficient and, in a sequential scan, another for the end of the rest:
-    /// a few bytes cannot be 25 million pixels.
-    fn check_scan_size(&self, scan_size_bytes: usize) -> Result<(), DecodeError> {
-        let bits = if self.progressive { self.blocks } else { 2 * self.blocks };
+    /// Factors are 1 to 4 (T.81, B.2.2). libjpeg-turbo has no way to enlarge 2 samples to 3.
+    fn check_sampling(&self) -> Result<(), DecodeError> {
+        let (across_max, down_max) = self.sampling_max();
+        for Component { across, down, .. } in &self.components {
+            let allowed = (1..=4).contains(across) && (1..=4).contains(down);
+            if !allowed || across_max % across != 0 || down_max % down != 0 {
+                return Err(DecodeError::Unsupported { variant: Variant::JpegSampling });
+            }
+        }
+        Ok(())
+    }
+
+    fn sampling_max(&self) -> (u32, u32) {
+        self.components.iter().fold((0, 0), |(across, down), component| {
+            (across.max(component.across), down.max(component.down))
+        })
+    }
+
+    /// Columns and rows of one MCU in pixels. The factors of a single component mean nothing (T.81, A.2.2).
+    pub(super) fn mcu_size(&self) -> (u32, u32) {
+        let (across, down) = if self.components.len() == 1 { (1, 1) } else { self.sampling_max() };
+        (8 * across, 8 * down)
+    }
+
+    fn read_scan(&mut self, scans: u32, data: &[u8]) -> Result<(), DecodeError> {
+        at_most(JPEG, Measure::Scans, u64::from(scans), u64::from(limits::JPEG_SCANS))?;
+        let pixels = u64::from(self.width) * u64::from(self.height);
+        at_most(JPEG, Measure::ScanPixels, pixels * u64::from(scans), limits::JPEG_SCAN_PIXELS)?;
+        let (Some(&count), [.., first, _, bits]) = (data.first(), data) else {
+            return Err(DecodeError::damaged(JPEG, "a scan header is too short"));
+        };
+        let (all, progressive) = (usize::from(count) == self.components.len(), self.progressive);
+        if data.len() != 4 + 2 * usize::from(count) {
+            return Err(DecodeError::damaged(JPEG, "a scan header has a wrong length"));
+        }
+        for component in &mut self.components {
+            // Where a scan has all components their names do not matter; there are pictures with equal names.
+            if !all && !data[1..data.len() - 3].chunks_exact(2).any(|named| named[0] == component.id) {
+                continue;
+            }
+            if component.begun && !progressive {
+                return Err(DecodeError::damaged(JPEG, "its picture data comes twice"));
+            }
+            component.begun |= !progressive || (*first == 0 && bits >> 4 == 0);
+        }
+        Ok(())
+    }
+
+    /// Missing components would be painted grey without a word. A block costs a bit for its first coefficient and,
+    /// in a sequential scan, another for the end of the rest: a few bytes cannot be 25 million pixels.
+    fn check_data(&self, scan_size_bytes: usize) -> Result<(), DecodeError> {
+        if !self.components.iter().all(|component| component.begun) {
+            return Err(DecodeError::damaged(JPEG, "a colour is missing"));
+        }
+        let bits = if self.progressive { self.blocks() } else { 2 * self.blocks() };
         if (scan_size_bytes as u64) < bits / 8 {
             return Err(DecodeError::damaged(JPEG, "most of its picture data is missing"));
         }
         Ok(())
     }
 
-    fn check_scan(&self, scans: u32, data: &[u8], has_huffman_tables: bool) -> Result<(), DecodeError> {
-        at_most(JPEG, Measure::Scans, u64::from(scans), u64::from(limits::JPEG_SCANS))?;
-        let pixels = u64::from(self.width) * u64::from(self.height);
-        at_most(JPEG, Measure::ScanPixels, pixels * u64::from(scans), limits::JPEG_SCAN_PIXELS)?;
-        if self.progressive && !has_huffman_tables {
-            return Err(DecodeError::damaged(JPEG, "its Huffman tables are missing"));
-        }
-        if !self.progressive && data.first() != Some(&self.components) {
-            return Err(DecodeError::Unsupported { variant: Variant::SplitJpeg });
-        }
-        if !self.progressive && scans > 1 {
-            return Err(DecodeError::damaged(JPEG, "its picture data comes twice"));
-        }
-        Ok(())
+    /// The number of blocks of 8 x 8 samples that the picture has at least.
+    fn blocks(&self) -> u64 {
+        let (across_max, down_max) = self.sampling_max();
+        let blocks = |side: u32, factor: u32, max: u32| u64::from((side * factor).div_ceil(8 * max));
+        self.components
+            .iter()
+            .map(|component| {
+                blocks(self.width, component.across, across_max)
+                    * blocks(self.height, component.down, down_max)
+            })
+            .sum()
     }
-}
-
-/// The number of blocks, where sampling factors are powers of two, none finer than the first, and at most 10 blocks
-/// together (T.81, B.2.3).
-fn check_sampling(width: u32, height: u32, factors: &[u8]) -> Result<u64, DecodeError> {
-    let (across_max, down_max) = (factors[1] >> 4, factors[1] & 15);
-    let mut blocks = 0;
-    for component in factors.chunks_exact(3) {
-        let (across, down) = (component[1] >> 4, component[1] & 15);
-        let plain = matches!(across, 1 | 2 | 4) && matches!(down, 1 | 2 | 4);
-        if !plain || across > across_max || down > down_max {
-            return Err(DecodeError::Unsupported { variant: Variant::JpegSampling });
-        }
-        blocks += u64::from(across * down);
-    }
-    let units = |across: u8, down: u8| {
-        u64::from(width.div_ceil(8 * u32::from(across))) * u64::from(height.div_ceil(8 * u32::from(down)))
-    };
-    // The factors of a single component mean nothing (T.81, A.2.2): grey pictures with 4 x 4 exist.
-    if factors.len() == 3 {
-        return Ok(units(1, 1));
-    }
-    if blocks > 10 {
-        return Err(DecodeError::Unsupported { variant: Variant::JpegSampling });
-    }
-    Ok(units(across_max, down_max) * blocks)
 }
 
 /// One marker and what belongs to it; for a scan its header only.
@@ -311,5 +405,29 @@ impl<'a> Segments<'a> {
 
     fn cut(&self) -> DecodeError {
         DecodeError::Truncated { format: JPEG, size_bytes: self.bytes.len() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of `Image.convert("RGB")` of Pillow 13.0.
+    #[test]
+    fn f085_inverted_cmyk_becomes_the_rgb_of_pillow() {
+        let mut data = [
+            [0, 0, 0, 0],
+            [255, 255, 255, 255],
+            [255, 0, 128, 255],
+            [1, 2, 3, 254],
+            [200, 100, 50, 77],
+            [127, 129, 254, 128],
+        ]
+        .concat();
+        rgb_from_inverted_cmyk(&mut data);
+        assert_eq!(
+            data,
+            [[0, 0, 0], [255, 255, 255], [255, 0, 128], [1, 2, 3], [60, 30, 15], [64, 65, 127]].concat()
+        );
     }
 }

@@ -80,19 +80,85 @@ pub(crate) fn jpeg_claiming(marker: u8, width: u16, height: u16, sampling: &[u8]
     .concat()
 }
 
-/// A progressive grey JPEG with tables and as many scans as asked for, each as short as can be.
+/// A progressive grey JPEG with tables and as many scans as asked for, each as short as can be: of the mean values a
+/// bit each, then of each frequency one code for 16,384 blocks. From the 65th on, scans repeat.
 pub(crate) fn jpeg_with_scans(width: u16, height: u16, scans: usize) -> Vec<u8> {
-    let one_code = |class: u8| [vec![class, 1], vec![0; 15], vec![0]].concat();
+    let one_code = |class: u8, symbol: u8| [vec![class, 1], vec![0; 15], vec![symbol]].concat();
+    let blocks = usize::from(width.div_ceil(8)) * usize::from(height.div_ceil(8));
     let mut bytes = vec![0xff, 0xd8];
     bytes.extend(segment(0xdb, &[vec![0], vec![1; 64]].concat()));
     bytes.extend(frame_header(0xc2, width, height, &[0x11]));
-    bytes.extend(segment(0xc4, &[one_code(0), one_code(0x10)].concat()));
+    bytes.extend(segment(0xc4, &[one_code(0, 0), one_code(0x10, 0xe0)].concat()));
     for scan in 0..scans {
-        bytes.extend(scan_header(1, if scan == 0 { (0, 0) } else { (1, 63) }));
-        bytes.extend([0; 2]);
+        let frequency = (scan % 64) as u8;
+        bytes.extend(scan_header(1, (frequency, frequency)));
+        let bits = if scan == 0 { blocks } else { 15 * blocks.div_ceil(16_384) };
+        bytes.extend(vec![0; bits.div_ceil(8)]);
     }
     bytes.extend([0xff, 0xd9]);
     bytes
+}
+
+/// A sequential JPEG of [`rgb`] with one scan for each colour and any sampling factors that divide it, put together of grey ones.
+pub(crate) fn jpeg_of_planes(width: u16, height: u16, sampling: [u8; 3]) -> Vec<u8> {
+    let across_max = sampling.map(|factors| factors >> 4).into_iter().max().unwrap();
+    let down_max = sampling.map(|factors| factors & 15).into_iter().max().unwrap();
+    let weights = [[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]];
+    let (columns, data) = (usize::from(width), rgb(width.into(), height.into()));
+    let mut bytes = vec![0xff, 0xd8];
+    for (number, (factors, weights)) in sampling.into_iter().zip(weights).enumerate() {
+        let (across, down) =
+            (usize::from(across_max / (factors >> 4)), usize::from(down_max / (factors & 15)));
+        let (plane_width, plane_height) = (width / across as u16, height / down as u16);
+        let mut plane = Vec::new();
+        for y in (0..usize::from(plane_height)).map(|y| y * down) {
+            for x in (0..usize::from(plane_width)).map(|x| x * across) {
+                let mut sum = 0.0;
+                for at in (0..across * down).map(|n| (y + n / across) * columns + x + n % across) {
+                    let pixel = &data[at * 3..at * 3 + 3];
+                    sum += pixel.iter().zip(weights).map(|(v, weight)| f64::from(*v) * weight).sum::<f64>();
+                }
+                let zero = if number == 0 { 0.0 } else { 128.0 };
+                plane.push((sum / (across * down) as f64 + zero).round() as u8);
+            }
+        }
+        let grey = jpeg_of(&plane, plane_width, plane_height, ColorType::Luma, |_| {});
+        let tables =
+            |marker| segments(&grey).into_iter().filter(move |segment| segment[1] == marker).flatten();
+        if number == 0 {
+            bytes.extend(tables(0xdb));
+            bytes.extend(frame_header(0xc0, width, height, &sampling));
+        }
+        bytes.extend(tables(0xc4));
+        bytes.extend(segment(0xda, &[1, number as u8 + 1, 0, 0, 63, 0]));
+        bytes.extend(&grey[scan_at(&grey)..grey.len() - 2]);
+    }
+    bytes.extend([0xff, 0xd9]);
+    bytes
+}
+
+/// The segments before the data of the first scan, its header being the last.
+pub(crate) fn segments(jpeg: &[u8]) -> Vec<Vec<u8>> {
+    let mut segments = Vec::new();
+    let mut at = 2;
+    loop {
+        let length = 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+        segments.push(jpeg[at..at + length].to_vec());
+        if jpeg[at + 1] == 0xda {
+            return segments;
+        }
+        at += length;
+    }
+}
+
+/// Offset of the data of the first scan.
+pub(crate) fn scan_at(jpeg: &[u8]) -> usize {
+    2 + segments(jpeg).concat().len()
+}
+
+/// Offsets of the markers in the data of a JPEG of one scan: those of restarts, and of the end.
+pub(crate) fn markers_in_scan(jpeg: &[u8]) -> Vec<usize> {
+    (scan_at(jpeg)..jpeg.len() - 1).filter(|at| jpeg[*at] == 0xff && jpeg[at + 1] != 0).collect()
 }
 
 /// The JPEG with segments put behind its start marker.
@@ -102,17 +168,8 @@ pub(crate) fn jpeg_after_start(jpeg: &[u8], segments: &[u8]) -> Vec<u8> {
 
 /// The JPEG without its Huffman tables, as USB cameras send it.
 pub(crate) fn jpeg_without_tables(jpeg: &[u8]) -> Vec<u8> {
-    let mut bytes = jpeg[..2].to_vec();
-    let mut at = 2;
-    while jpeg[at + 1] != 0xda {
-        let length = 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
-        if jpeg[at + 1] != 0xc4 {
-            bytes.extend(&jpeg[at..at + length]);
-        }
-        at += length;
-    }
-    bytes.extend(&jpeg[at..]);
-    bytes
+    let kept: Vec<_> = segments(jpeg).into_iter().filter(|segment| segment[1] != 0xc4).collect();
+    [&jpeg[..2], &kept.concat(), &jpeg[scan_at(jpeg)..]].concat()
 }
 
 /// An EXIF block with an orientation among other tags.
