@@ -1,5 +1,7 @@
 //! Who may know whom. ARCHITECTURE.md says it in words; this says it with teeth.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

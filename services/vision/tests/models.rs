@@ -1,5 +1,7 @@
 //! The shipped manifest and its files.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use rollcall_vision::{Calibration, Models, SiteScores};

@@ -1,6 +1,8 @@
 //! The shipped networks against onnxruntime (`data/golden.json`, made by `models/make/golden.py`), and our direct
 //! kernels against tract.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -153,10 +153,7 @@ fn conv_tiles<const FUSED: bool, const P: usize>(job: &mut Conv<'_>) {
     for (block, weights) in w.weights.chunks_exact(w.kernel * run).enumerate() {
         let first = block * LANES;
         let valid = LANES.min(w.outputs - first);
-        let slope = match &w.slope {
-            Some(slope) => Some(&slope[block]),
-            None => None,
-        };
+        let slope = w.slope.as_ref().map(|slope| &slope[block]);
         let mut start = 0;
         while start < count {
             let at = start.min(count - P);
@@ -258,10 +255,7 @@ fn depthwise_body<const FUSED: bool>(job: Depthwise<'_>) {
                     }
                 }
             }
-            let slope = match job.slope {
-                Some(slope) => Some(&slope[block]),
-                None => None,
-            };
+            let slope = job.slope.map(|slope| &slope[block]);
             *out = activate::<FUSED>(&sum, slope);
         }
     }

@@ -9,6 +9,7 @@ mod kernels;
 mod proto;
 mod tract;
 
+use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::Framework;
 
 use direct::{DirectNet, View};
@@ -27,7 +28,7 @@ pub struct Network {
 #[derive(Debug)]
 enum Engine {
     Direct(DirectNet),
-    Tract(TractNet),
+    Tract(Box<TractNet>),
 }
 
 /// Why a network cannot be used.
@@ -87,15 +88,10 @@ impl Network {
         let unusable = |why: String| NetworkError::Unusable { name: name.into(), why };
         let model =
             tract_onnx::onnx().proto_model_for_read(&mut &*bytes).map_err(|e| unusable(format!("{e:#}")))?;
-        let name = name.to_owned();
         match Graph::read(&model).and_then(|g| Ok((g.channels, compile::compile(&g)?))) {
-            Ok((channels, net)) => Ok(Self { name, engine: Engine::Direct(net), channels }),
+            Ok((channels, net)) => Ok(Self { name: name.into(), engine: Engine::Direct(net), channels }),
             Err(GraphError::Damaged(why)) => Err(unusable(why)),
-            Err(GraphError::Unsupported(_)) => {
-                let (channels, size) = proto::input_of(&model).map_err(|e| unusable(e.to_string()))?;
-                let net = TractNet::new(model, channels, size).map_err(|e| unusable(format!("{e:#}")))?;
-                Ok(Self { name, engine: Engine::Tract(net), channels })
-            }
+            Err(GraphError::Unsupported(_)) => Self::by_tract(name, model),
         }
     }
 
@@ -107,9 +103,14 @@ impl Network {
         let unusable = |why: String| NetworkError::Unusable { name: name.into(), why };
         let model =
             tract_onnx::onnx().proto_model_for_read(&mut &*bytes).map_err(|e| unusable(format!("{e:#}")))?;
+        Self::by_tract(name, model)
+    }
+
+    fn by_tract(name: &str, model: ModelProto) -> Result<Self, NetworkError> {
+        let unusable = |why: String| NetworkError::Unusable { name: name.into(), why };
         let (channels, size) = proto::input_of(&model).map_err(|e| unusable(e.to_string()))?;
         let net = TractNet::new(model, channels, size).map_err(|e| unusable(format!("{e:#}")))?;
-        Ok(Self { name: name.into(), engine: Engine::Tract(net), channels })
+        Ok(Self { name: name.into(), engine: Engine::Tract(Box::new(net)), channels })
     }
 
     /// Whether our direct kernels run it, or else tract.
