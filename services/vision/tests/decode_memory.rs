@@ -3,6 +3,7 @@
 //! Rust's allocator tells exactly what Rust asks for, and nothing of libjpeg-turbo, which is C. Resident memory has
 //! both, and less than what was asked for when it is never touched. The larger of the two counts. Each test runs
 //! in a process of its own, where nothing else allocates and freed memory goes back to the system.
+#![allow(clippy::unwrap_used)]
 
 #[path = "../src/decode/pictures.rs"]
 mod pictures;
