@@ -16,7 +16,7 @@ const INK: Colour = [15, 23, 42];
 
 /// Draws the box, the landmarks and, above the box, `label`.
 pub fn draw_face(image: &mut RgbImage, face: &Face, colour: Colour, label: &str) {
-    let unit = (image.width().max(image.height()) / 400).max(1) as i64;
+    let unit = (image.width().max(image.height()) / 280).max(1) as i64;
     let [x0, y0, x1, y1] =
         [face.bounds.x0, face.bounds.y0, face.bounds.x1, face.bounds.y1].map(|v| v.round() as i64);
     fill(image, (x0, y0), (x1, y0 + unit), colour);
@@ -67,4 +67,40 @@ pub fn write_png(image: &RgbImage, to: impl Write) -> Result<(), png::EncodingEr
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.write_header()?.write_image_data(image.data())
+}
+
+/// Height of the pictures of [`side_by_side`] in pixels.
+const SHEET_HEIGHT: usize = 480;
+const GAP: usize = 8;
+
+/// All pictures in a row on white, brought to one height.
+pub fn side_by_side(images: &[RgbImage]) -> RgbImage {
+    let width = |i: &RgbImage| (i.width() * SHEET_HEIGHT / i.height()).max(1);
+    let total = images.iter().map(|i| width(i) + GAP).sum::<usize>() + GAP;
+    let (rows, mut left) = (SHEET_HEIGHT + 2 * GAP, GAP);
+    let mut sheet = vec![255; total * rows * 3];
+    for image in images {
+        for y in 0..SHEET_HEIGHT {
+            for x in 0..width(image) {
+                let at = ((y + GAP) * total + left + x) * 3;
+                sheet[at..at + 3].copy_from_slice(&mean_colour(image, (x, width(image)), (y, SHEET_HEIGHT)));
+            }
+        }
+        left += width(image) + GAP;
+    }
+    RgbImage::new(total, rows, sheet).unwrap_or_else(|| unreachable!("the buffer was made for this size"))
+}
+
+/// The mean of the pixels under column `x` of so many and row `y` of so many.
+fn mean_colour(image: &RgbImage, (x, columns): (usize, usize), (y, rows): (usize, usize)) -> Colour {
+    let range = |i: usize, n: usize, size: usize| (i * size / n)..(((i + 1) * size).div_ceil(n));
+    let (xs, ys) = (range(x, columns, image.width()), range(y, rows, image.height()));
+    let count = (xs.len() * ys.len()) as u32;
+    let mut sum = [0u32; 3];
+    for y in ys {
+        for pixel in image.row(y)[xs.start * 3..xs.end * 3].chunks_exact(3) {
+            (0..3).for_each(|c| sum[c] += u32::from(pixel[c]));
+        }
+    }
+    sum.map(|s| (s / count) as u8)
 }

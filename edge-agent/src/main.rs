@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::detect;
+use commands::{bench, detect, evaluate, identify};
 
 /// Finds faces and tells whose they are, offline.
 #[derive(Parser)]
@@ -27,12 +27,22 @@ struct Cli {
 enum Command {
     /// Find the faces in pictures: boxes, landmarks, quality, embeddings
     Detect(detect::Args),
+    /// Say who is in pictures, or that nobody known is
+    Identify(identify::Args),
+    /// Measure accuracy over labelled pictures
+    #[command(subcommand)]
+    Evaluate(evaluate::Command),
+    /// Measure speed and memory
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = commands::models_folder(cli.models).and_then(|models| match cli.command {
         Command::Detect(args) => detect::run(&models, &args),
+        Command::Identify(args) => identify::run(&models, &args),
+        Command::Evaluate(command) => evaluate::run(&models, &command),
+        Command::Bench(args) => bench::run(&models, &args),
     });
     match done {
         Ok(code) => code,

@@ -56,6 +56,9 @@ struct FoundFace {
     score: f32,
     landmarks: [[f32; 2]; 5],
     quality: FoundQuality,
+    /// Only where the site has put a liveness network in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    liveness: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     embedding: Option<Vec<f32>>,
 }
@@ -73,7 +76,7 @@ struct FoundQuality {
 }
 
 impl FoundFace {
-    fn new(face: &Face, quality: &Quality, embedding: Option<Vec<f32>>) -> Self {
+    fn new(face: &Face, quality: &Quality, liveness: Option<f32>, embedding: Option<Vec<f32>>) -> Self {
         let b = &face.bounds;
         let issues = quality.issues(&QualityLimits::ENROL);
         Self {
@@ -90,6 +93,7 @@ impl FoundFace {
                 contrast: quality.contrast,
                 issues: issues.iter().map(ToString::to_string).collect(),
             },
+            liveness,
             embedding,
         }
     }
@@ -132,7 +136,8 @@ fn detect(reader: &mut FaceReader, args: &Args, file: &Path, index: usize) -> an
     for face in &faces {
         if let Some((aligned, quality)) = reader.look(&image, face) {
             let embedding = if args.embed { Some(reader.embed(&aligned)?.values().to_vec()) } else { None };
-            found.push(FoundFace::new(face, &quality, embedding));
+            let liveness = reader.liveness(&image, face)?;
+            found.push(FoundFace::new(face, &quality, liveness, embedding));
         }
     }
     let (width, height) = (image.width(), image.height());

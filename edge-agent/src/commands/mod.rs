@@ -1,6 +1,9 @@
 //! The commands, one file each, and what they share.
 
+pub mod bench;
 pub mod detect;
+pub mod evaluate;
+pub mod identify;
 
 use std::io::{self, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};

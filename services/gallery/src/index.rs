@@ -514,7 +514,7 @@ mod tests {
                 let mut index = Index::new(33).unwrap();
                 order.iter().for_each(|&n| index.insert(id(n), &[people[n as usize].clone()]).unwrap());
                 let mut cross = Vec::new();
-                index.for_each_cross_score(|person, _, scores| cross.push((person, scores.to_vec())));
+                index.for_each_cross_score(|place, _, scores| cross.push((place, scores.to_vec())));
                 (index.search(&probe, 10).unwrap(), index.look_alikes(0.5), cross)
             };
             let rising: Vec<u8> = (0..people.len() as u8).collect();

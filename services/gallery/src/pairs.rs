@@ -50,15 +50,15 @@ impl Index {
         ranked.map(|pair| LookAlike { a: pair.key.0, b: pair.key.1, score: pair.score }).collect()
     }
 
-    /// Calls `visit` for each template with its person, its index among the person's templates, and its scores with
-    /// the references of all *other* people by rising id: what an impostor scores in this gallery, and their
+    /// Calls `visit` for each template with the place of its person by rising id (from 0), its index among the
+    /// person's templates, and its scores with the references of all *other* people by rising id: what an impostor scores in this gallery, and their
     /// highest what a stranger would have to beat. People come by rising id; nobody comes when fewer than two are
     /// enrolled.
     ///
     /// When there are more than [`limits::CALIBRATION_PAIRS`] pairs (over 2,000 people), the templates are those of
     /// a sample of people, at even distances by id, as many as the limit allows; each still meets everybody else.
     /// The same gallery gives the same sample.
-    pub fn for_each_cross_score(&self, mut visit: impl FnMut(PersonId, usize, &[f32])) {
+    pub fn for_each_cross_score(&self, mut visit: impl FnMut(usize, usize, &[f32])) {
         if self.len() < 2 {
             return;
         }
@@ -68,13 +68,14 @@ impl Index {
         let mut by_slot = vec![0.0; self.len()];
         let mut scores = Vec::with_capacity(self.len());
         for sample in 0..sampled {
-            let own_slot = by_id[sample * self.len() / sampled];
+            let place = sample * self.len() / sampled;
+            let own_slot = by_id[place];
             let enrolled = &self.people[own_slot];
             for (index, template) in enrolled.templates.iter().enumerate() {
                 kernels::dots(&self.references, &padded(template.values()), &mut by_slot);
                 scores.clear();
                 scores.extend(by_id.iter().filter(|&&slot| slot != own_slot).map(|&slot| by_slot[slot]));
-                visit(enrolled.person, index, &scores);
+                visit(place, index, &scores);
             }
         }
     }
@@ -107,14 +108,13 @@ mod tests {
         index.insert(id(1), &[x.clone(), x.clone()]).unwrap();
         index.insert(id(2), &[y]).unwrap();
         let mut visited = Vec::new();
-        index.for_each_cross_score(|person, template, scores| {
-            visited.push((person, template, scores.to_vec()))
-        });
+        index
+            .for_each_cross_score(|place, template, scores| visited.push((place, template, scores.to_vec())));
         let expected = [
-            (id(1), 0, vec![0.0, -1.0]),
-            (id(1), 1, vec![0.0, -1.0]),
-            (id(2), 0, vec![0.0, 0.0]),
-            (id(3), 0, vec![-1.0, 0.0]),
+            (0, 0, vec![0.0, -1.0]),
+            (0, 1, vec![0.0, -1.0]),
+            (1, 0, vec![0.0, 0.0]),
+            (2, 0, vec![-1.0, 0.0]),
         ];
         assert_eq!(visited, expected);
     }
@@ -123,12 +123,12 @@ mod tests {
     fn a_large_gallery_is_sampled_evenly_within_the_limit() {
         let mut index = Index::new(2).unwrap();
         (0..8_000).for_each(|n| index.insert(id(n), &[unit([1.0, n as f32])]).unwrap());
-        let mut people = Vec::new();
-        index.for_each_cross_score(|person, _, scores| {
+        let mut places = Vec::new();
+        index.for_each_cross_score(|place, _, scores| {
             assert_eq!(scores.len(), 7_999);
-            people.push(person);
+            places.push(place);
         });
-        assert_eq!(people, (0..500).map(|n| id(n * 16)).collect::<Vec<_>>());
+        assert_eq!(places, (0..500).map(|n| n * 16).collect::<Vec<_>>());
     }
 
     #[test]

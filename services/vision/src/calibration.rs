@@ -24,6 +24,9 @@ use statrs::distribution::{ContinuousCDF, Normal};
 /// As how many people the most cautious population counts beside the site's own.
 pub const PRIOR_PEOPLE: f64 = 20.0;
 
+/// Share of the scores from which on they are the tail.
+const TAIL: f64 = 0.1;
+
 /// Scores measured on one population with references of so many templates.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +116,8 @@ struct Population {
     deviation: f64,
     /// (probit of 1 - share, score): both rising.
     curve: Vec<(f64, f64)>,
+    /// The point of the curve from which on it is extrapolated: the first with a share of at most [`TAIL`].
+    tail_begins: usize,
 }
 
 /// Mean and deviation of the site's impostor scores, and how many people they are from.
@@ -241,15 +246,24 @@ impl Population {
             return fail("its tail needs two or more falling shares of rising scores");
         }
         let curve = tail.iter().map(|&(share, score)| (-normal().inverse_cdf(share), score)).collect();
-        Ok(Self { name: distribution.population.clone(), mean, deviation, curve })
+        let before_last = tail.len() - 2;
+        let tail_begins =
+            tail.iter().position(|(share, _)| *share <= TAIL).unwrap_or(before_last).min(before_last);
+        Ok(Self { name: distribution.population.clone(), mean, deviation, curve, tail_begins })
     }
 
-    /// The share of impostor scores of at least `t`: between measured points, and beyond the last, the scores are
-    /// taken to be spread as a normal distribution spreads them.
+    /// The share of impostor scores of at least `t`. Between measured points the scores are taken to be spread as a
+    /// normal distribution spreads them; beyond the last, as on the line through it and the one where the tail
+    /// begins, because the last two alone rest on few scores.
     fn share_above(&self, t: f64) -> f64 {
-        let segment = self.curve.partition_point(|&(_, score)| score < t).clamp(1, self.curve.len() - 1);
-        let ((z0, s0), (z1, s1)) = (self.curve[segment - 1], self.curve[segment]);
-        normal().sf(z0 + (t - s0) * (z1 - z0) / (s1 - s0))
+        let (last, after) = (self.curve.len() - 1, self.curve.partition_point(|&(_, score)| score < t));
+        let (from, to) = match after {
+            0 => (0, 1),
+            _ if after <= last => (after - 1, after),
+            _ => (self.tail_begins, last),
+        };
+        let ((z0, s0), (z1, s1)) = (self.curve[from], self.curve[to]);
+        normal().sf(z1 + (t - s1) * (z1 - z0) / (s1 - s0))
     }
 }
 

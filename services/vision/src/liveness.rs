@@ -64,3 +64,45 @@ fn cut_out(image: &RgbImage, bounds: &Rect, enlarge: f32, width: usize, height: 
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Red says the column, green the row.
+    fn gradient() -> RgbImage {
+        let pixels = (0..100 * 200).flat_map(|i| [(i % 200) as u8, (i / 200) as u8, 0]).collect();
+        RgbImage::new(200, 100, pixels).unwrap()
+    }
+
+    /// Columns and rows of the first and the last pixel of a cut of 20 x 20.
+    fn corners(bounds: Rect, enlarge: f32) -> [[u8; 2]; 2] {
+        let cut = cut_out(&gradient(), &bounds, enlarge, 20, 20);
+        [[cut[0], cut[1]], [cut[cut.len() - 3], cut[cut.len() - 2]]]
+    }
+
+    #[test]
+    fn the_window_is_the_box_enlarged_about_its_centre() {
+        let bounds = Rect { x0: 90.0, y0: 40.0, x1: 110.0, y1: 60.0 };
+        assert_eq!(corners(bounds, 2.0), [[81, 31], [119, 69]]);
+    }
+
+    #[test]
+    fn a_window_over_the_edge_is_shifted_inside() {
+        let bounds = Rect { x0: 0.0, y0: 0.0, x1: 20.0, y1: 20.0 };
+        assert_eq!(corners(bounds, 2.0), [[1, 1], [39, 39]]);
+        let bounds = Rect { x0: 180.0, y0: 80.0, x1: 200.0, y1: 100.0 };
+        assert_eq!(corners(bounds, 2.0), [[160, 60], [198, 98]]);
+    }
+
+    #[test]
+    fn a_window_larger_than_the_picture_shrinks_to_fit() {
+        let bounds = Rect { x0: 60.0, y0: 10.0, x1: 140.0, y1: 90.0 };
+        let [[left, top], [right, bottom]] = corners(bounds, 4.0);
+        assert!(top <= 2 && bottom >= 97, "all rows: {top} to {bottom}");
+        assert!(
+            (50..=53).contains(&left) && (147..=150).contains(&right),
+            "as many columns: {left} to {right}"
+        );
+    }
+}

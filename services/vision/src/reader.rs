@@ -6,6 +6,7 @@ use crate::embed::{EmbedError, Embedder};
 use crate::embedding::Embedding;
 use crate::geometry::Face;
 use crate::image::RgbImage;
+use crate::liveness::Liveness;
 use crate::models::{ModelError, Models};
 use crate::net::NetworkError;
 use crate::quality::Quality;
@@ -16,15 +17,21 @@ pub struct FaceReader {
     detector: Detector,
     embedder: Embedder,
     template: Template,
+    liveness: Option<Liveness>,
 }
 
 impl FaceReader {
-    /// Loads the detector and the embedding network.
+    /// Loads the detector, the embedding network and the liveness networks, if there are any.
     ///
     /// # Errors
     /// When a file is missing, is not the one that the manifest means, or is no such network.
     pub fn load(models: &Models) -> Result<Self, ModelError> {
-        Ok(Self { detector: models.detector()?, embedder: models.embedder()?, template: models.template()? })
+        Ok(Self {
+            detector: models.detector()?,
+            embedder: models.embedder()?,
+            template: models.template()?,
+            liveness: models.liveness()?,
+        })
     }
 
     /// The faces of at least `face_min_px` pixels, by falling area. `observe` is told when each stage begins.
@@ -45,6 +52,14 @@ impl FaceReader {
         let aligned = align(image, &face.landmarks, &self.template)?;
         let quality = Quality::measure(&face.landmarks, &aligned);
         Some((aligned, quality))
+    }
+
+    /// Probability that `face` is a live one, 0 to 1. None without a liveness network, which says nothing about it.
+    ///
+    /// # Errors
+    /// [`NetworkError::Misfit`] when a network does not fit its manifest entry.
+    pub fn liveness(&mut self, image: &RgbImage, face: &Face) -> Result<Option<f32>, NetworkError> {
+        self.liveness.as_mut().map(|networks| networks.score(image, &face.bounds)).transpose()
     }
 
     /// The embedding of an aligned face.

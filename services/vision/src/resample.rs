@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn resampled(width: usize, height: usize, to: (usize, usize)) -> Vec<f32> {
-        let pixels = (0..width * height).flat_map(|i| [i as u8, 2 * i as u8, 255]).collect();
+        let pixels = (0..width * height).flat_map(|i| [(i % 256) as u8, (2 * i % 256) as u8, 255]).collect();
         let image = RgbImage::new(width, height, pixels).unwrap();
         let mut out = Vec::new();
         let window = Window { x: 0, y: 0, width, height };

@@ -4,7 +4,9 @@
 //! channels. A convolution computes [`PIXELS`] pixels times [`LANES`] output channels at once: one weight vector
 //! and one broadcast input value for each multiply-add, all sums in registers. The plain Rust below is written so
 //! that the compiler vectorises it: for AVX2 with FMA where the processor has it, else for the baseline of the
-//! target (SSE2; NEON, which has fused multiply-add, on aarch64).
+//! target (SSE2; NEON, which has fused multiply-add, on aarch64). Hence loops and no closures in the hot parts: a
+//! closure is a function of its own, compiled for the baseline unless it happens to be inlined, and `mul_add` is
+//! then a library call.
 //!
 //! Every output value is summed in one fixed order (bias, then kernel row, kernel column, input channel),
 //! whatever the tile, the batch or the thread, so results depend on the processor only by fused rounding.
@@ -151,30 +153,52 @@ fn conv_tiles<const FUSED: bool, const P: usize>(job: &mut Conv<'_>) {
     for (block, weights) in w.weights.chunks_exact(w.kernel * run).enumerate() {
         let first = block * LANES;
         let valid = LANES.min(w.outputs - first);
-        let slope = w.slope.as_ref().map(|s| &s[block]);
+        let slope = match &w.slope {
+            Some(slope) => Some(&slope[block]),
+            None => None,
+        };
         let mut start = 0;
         while start < count {
             let at = start.min(count - P);
             let mut sums = [w.bias[block]; P];
-            let mut reads: [usize; P] = std::array::from_fn(|p| job.reads[at + p]);
+            let mut reads = [0; P];
+            reads.copy_from_slice(&job.reads[at..at + P]);
             for row in weights.chunks_exact(run) {
                 multiply_row::<FUSED, P>(job.src, &reads, row, &mut sums);
-                reads = reads.map(|r| r + job.row_step);
+                for read in &mut reads {
+                    *read += job.row_step;
+                }
             }
             for (p, sum) in sums.iter().enumerate() {
                 let mut value = activate::<FUSED>(sum, slope);
                 if let Some((src, adds)) = job.add {
                     let add = &src[adds[at + p] + first..][..valid];
-                    value.iter_mut().zip(add).for_each(|(v, a)| *v += a);
+                    for (v, a) in value.iter_mut().zip(add) {
+                        *v += a;
+                    }
                 }
-                let out = &mut job.out[job.writes[at + p] + first..][..valid];
-                match <&mut Lanes>::try_from(&mut *out) {
-                    Ok(whole) => *whole = value,
-                    Err(_) => out.copy_from_slice(&value[..valid]),
-                }
+                store(&value, &mut job.out[job.writes[at + p] + first..][..valid]);
             }
             start += P;
         }
+    }
+}
+
+/// Writes as many lanes as `out` has. In pieces of known size: a copy of unknown size is a call.
+#[inline(always)]
+fn store(value: &Lanes, out: &mut [f32]) {
+    const HALF: usize = LANES / 2;
+    if let Ok(whole) = <&mut Lanes>::try_from(&mut *out) {
+        *whole = *value;
+        return;
+    }
+    let mut done = 0;
+    if let Some(half) = out.first_chunk_mut::<HALF>() {
+        half.copy_from_slice(&value[..HALF]);
+        done = HALF;
+    }
+    for (o, v) in out[done..].iter_mut().zip(&value[done..]) {
+        *o = *v;
     }
 }
 
@@ -187,7 +211,10 @@ fn multiply_row<const FUSED: bool, const P: usize>(
     sums: &mut [Lanes; P],
 ) {
     let run = weights.len();
-    let inputs: [&[f32]; P] = std::array::from_fn(|p| &src[reads[p]..][..run]);
+    let mut inputs = [&src[..0]; P];
+    for p in 0..P {
+        inputs[p] = &src[reads[p]..][..run];
+    }
     let mut acc = *sums;
     for j in 0..run {
         let weight = &weights[j];
@@ -204,11 +231,13 @@ fn multiply_row<const FUSED: bool, const P: usize>(
 #[inline(always)]
 fn activate<const FUSED: bool>(sum: &Lanes, slope: Option<&Lanes>) -> Lanes {
     let Some(slope) = slope else { return *sum };
-    std::array::from_fn(|l| {
+    let mut value = [0.0; LANES];
+    for l in 0..LANES {
         let positive = if sum[l] > 0.0 { sum[l] } else { 0.0 };
         let negative = if sum[l] < 0.0 { sum[l] } else { 0.0 };
-        multiply_add::<FUSED>(negative, slope[l], positive)
-    })
+        value[l] = multiply_add::<FUSED>(negative, slope[l], positive);
+    }
+    value
 }
 
 #[inline(always)]
@@ -229,7 +258,11 @@ fn depthwise_body<const FUSED: bool>(job: Depthwise<'_>) {
                     }
                 }
             }
-            *out = activate::<FUSED>(&sum, job.slope.map(|s| &s[block]));
+            let slope = match job.slope {
+                Some(slope) => Some(&slope[block]),
+                None => None,
+            };
+            *out = activate::<FUSED>(&sum, slope);
         }
     }
 }

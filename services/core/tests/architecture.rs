@@ -1,0 +1,60 @@
+//! Who may know whom. ARCHITECTURE.md says it in words; this says it with teeth.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Every crate of the workspace, its folder, and the crates of the workspace that it may use.
+const ARROWS: &[(&str, &str, &[&str])] = &[
+    ("rollcall-core", "services/core", &[]),
+    ("rollcall-vision", "services/vision", &["rollcall-core"]),
+    ("rollcall-gallery", "services/gallery", &["rollcall-core", "rollcall-vision"]),
+    ("edge-agent", "edge-agent", &["rollcall-core", "rollcall-gallery", "rollcall-vision"]),
+];
+
+/// Crates that only one crate of the workspace may use.
+const OWNED: &[(&str, &str)] =
+    &[("tract-onnx", "rollcall-vision"), ("turbojpeg", "rollcall-vision"), ("yuv", "rollcall-vision")];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn manifest(folder: &str) -> toml::Table {
+    let path = root().join(folder).join("Cargo.toml");
+    std::fs::read_to_string(&path).expect("the manifest").parse().expect("TOML")
+}
+
+fn dependencies(folder: &str) -> BTreeSet<String> {
+    let manifest = manifest(folder);
+    let table = manifest.get("dependencies").and_then(toml::Value::as_table);
+    table.into_iter().flat_map(|t| t.keys().cloned()).collect()
+}
+
+#[test]
+fn crates_use_only_the_crates_that_the_arrows_allow() {
+    for (name, folder, allowed) in ARROWS {
+        let names: Vec<&str> = ARROWS.iter().map(|(name, ..)| *name).collect();
+        let used = dependencies(folder);
+        let used: BTreeSet<&str> = used.iter().map(String::as_str).filter(|d| names.contains(d)).collect();
+        assert_eq!(used, allowed.iter().copied().collect(), "what {name} uses");
+    }
+}
+
+#[test]
+fn every_crate_of_the_workspace_has_its_arrows() {
+    let workspace = manifest(".");
+    let members = workspace["workspace"]["members"].as_array().expect("members");
+    let members: BTreeSet<&str> = members.iter().filter_map(toml::Value::as_str).collect();
+    let listed: BTreeSet<&str> = ARROWS.iter().map(|(_, folder, _)| *folder).collect();
+    assert_eq!(members, listed);
+}
+
+#[test]
+fn foreign_crates_stay_behind_the_crate_that_owns_them() {
+    for (foreign, owner) in OWNED {
+        for (name, folder, _) in ARROWS {
+            let uses = dependencies(folder).contains(*foreign);
+            assert_eq!(uses, name == owner, "{name} and {foreign}");
+        }
+    }
+}

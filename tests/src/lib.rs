@@ -1,1 +1,0 @@
-//! Whole-system tests: they run the real programs.
