@@ -121,7 +121,7 @@ def verify(peers, args, frames):
         said.append(f"{name} {worst:.0e}")
         if not worst <= bound:
             raise SystemExit(f"{name} runs other networks: its outputs differ by {worst:.1e}, at most {bound:.0e}")
-    print(f"Networks give what onnxruntime gives on a frame with a face; largest relative difference: {', '.join(said)}.")
+    print(f"Networks agree with onnxruntime on a frame with a face; largest relative difference: {', '.join(said)}.")
 
 
 def difference(reference, outputs) -> float:
@@ -211,11 +211,11 @@ def print_table(rows):
         ratios = [f"{mine / rows[name][c]:8.2f}" if c in rows[name] else f"{'-':>8}" for c in ("whole", "networks")]
         print(f"{name:24}" + "".join(cells) + "".join(ratios))
     print(
-        "\nratio: edge-agent's whole chain to this one's whole chain. strict: edge-agent's whole chain, decoding and all,"
-        "\nto this one's four networks alone. Below 1 edge-agent is faster.\n"
+        "\nratio: edge-agent's whole chain to this one's whole chain. strict: edge-agent's whole chain, decoding and\n"
+        "all, to this one's four networks alone. Below 1 edge-agent is faster.\n"
         "edge-agent's P-, R- and O-Net include shrinking, cutting out, and overlaps; align includes judging quality.\n"
-        "Engines: resample is shrinking and making the inputs; detect is resample and the three networks; glue is what\n"
-        "numpy does (thresholds, overlaps) and is in no sum.\n"
+        "Engines: resample is shrinking and making the inputs; detect is resample and the three networks; glue is\n"
+        "what numpy does (thresholds, overlaps) and is in no sum.\n"
         "facenet-pytorch: detect is MTCNN.detect whole, with its resampling and glue, as its users get it.\n"
         "face_recognition: detect is face_locations, HOG on the doubled picture (faces from 40 px), and embed is\n"
         "face_encodings, other networks than models/."

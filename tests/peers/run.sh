@@ -11,7 +11,7 @@ networks of models/, the same procedure), facenet-pytorch with torch, and face_r
 counts, and whether the bounds hold. Status 0 only when they do and every peer's networks agree with onnxruntime's.
 
   --rounds N      interleaved rounds, each of three turns of every program [default: 7]
-  --frames PATH   a folder of pictures, or JPEGs joined end to end, the first with a face [default: edge-agent's own]
+  --frames PATH   a folder of pictures, or JPEGs joined end to end, one with a face [default: edge-agent's own]
   --min-face PX   smallest face to look for [default: 60]
   --keep DIR      keep the Python environment in DIR and use it again; without it, it goes to a temporary folder
 
