@@ -3,7 +3,7 @@
 use crate::align::ALIGNED_SIDE_PX;
 use crate::embedding::{Embedding, EmbeddingError};
 use crate::image::RgbImage;
-use crate::models::Input;
+use crate::input::Input;
 use crate::net::{Network, NetworkError};
 
 /// An embedding network and its buffers: one for each thread.

@@ -7,7 +7,7 @@
 
 use crate::geometry::Rect;
 use crate::image::RgbImage;
-use crate::models::{Input, Side};
+use crate::input::{Input, Side};
 use crate::net::{Network, NetworkError};
 
 /// One or more liveness networks.
