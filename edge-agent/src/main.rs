@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         // Whoever reads our output has gone, for example `| head`: nothing is wrong.
         Err(error) if commands::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("edge-agent: {error:#}");
+            eprintln!("edge-agent: {}", commands::told(&error));
             ExitCode::FAILURE
         }
     }

@@ -9,7 +9,7 @@ use anyhow::Context;
 use rollcall_vision::{Face, FaceReader, Models, Quality, QualityLimits, RgbImage};
 use serde::Serialize;
 
-use super::shown;
+use super::{shown, told};
 use crate::annotate::{TEAL, draw_face, write_png};
 use crate::picture::read_picture;
 
@@ -114,7 +114,7 @@ pub fn run(models: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             Ok(found) => write!(out, "{}", text(&found))?,
             Err(error) => {
                 code = ExitCode::FAILURE;
-                let (image, error) = (shown(file), format!("{error:#}"));
+                let (image, error) = (shown(file), told(&error));
                 if args.json {
                     serde_json::to_writer(&mut out, &Failed { image, error })?;
                 } else {

@@ -14,7 +14,7 @@ use rollcall_vision::{
 };
 use serde::Serialize;
 
-use super::{progress, shown, step};
+use super::{progress, shown, step, told};
 use crate::annotate::{GREY, TEAL, draw_face, side_by_side, write_png};
 use crate::picture::read_picture;
 
@@ -96,7 +96,7 @@ pub fn run(models: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             }
             Err(error) => {
                 code = ExitCode::FAILURE;
-                let (image, error) = (shown(file), format!("{error:#}"));
+                let (image, error) = (shown(file), told(&error));
                 if args.json {
                     serde_json::to_writer(&mut out, &Failed { image, error })?;
                     writeln!(out)?;

@@ -39,6 +39,19 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
+/// What went wrong and why, once: an error often cites its cause, and the cause is then listed again.
+pub fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string).filter(|c| !c.is_empty()) {
+        match text.is_empty() {
+            true => text = cause,
+            false if text.contains(&cause) => {}
+            false => text += &format!(": {cause}"),
+        }
+    }
+    text
+}
+
 /// A progress line on stderr, shown only on a terminal and only once two seconds have passed.
 pub fn progress(what: &'static str, steps: usize) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(steps as u64), ProgressDrawTarget::hidden());

@@ -19,7 +19,10 @@ impl Rate {
     /// `count` of `of` cases.
     pub fn new(count: usize, of: usize) -> Self {
         const Z: f64 = 1.959_963_984_540_054;
-        let n = of.max(1) as f64;
+        if of == 0 {
+            return Self { rate: 0.0, count, of, interval: [0.0, 1.0] };
+        }
+        let n = of as f64;
         let rate = count as f64 / n;
         let centre = rate + Z * Z / (2.0 * n);
         let half = Z * (rate * (1.0 - rate) / n + Z * Z / (4.0 * n * n)).sqrt();
@@ -79,7 +82,8 @@ mod tests {
     #[test]
     fn most_expected_is_the_binomial_quantile() {
         assert_eq!(most_expected(0.01, 387), 7);
-        assert_eq!(most_expected(0.01, 37), 1);
+        // 0.99^37 + 37 * 0.01 * 0.99^36 is 0.947: one is not enough.
+        assert_eq!(most_expected(0.01, 37), 2);
         assert_eq!(most_expected(0.5, 1), 1);
     }
 }

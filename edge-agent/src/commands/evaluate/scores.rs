@@ -18,6 +18,7 @@ const LEAST: f64 = 5.0;
 pub fn run(models: &Path, args: &Scores) -> anyhow::Result<()> {
     let models = Models::open(models)?;
     let samples: Vec<Sample> = sets::read(&args.common.root, "identification.csv")?;
+    sets::subsets(&samples, |s| &s.subset, Some(&args.subset))?;
     let samples: Vec<&Sample> = samples.iter().filter(|s| s.subset == args.subset).collect();
     let faces = Faces::read(&models, &args.common, samples.iter().map(|s| s.image.as_str()))?;
     let searches = Searches::run(&models, &samples, &faces, args.enrol)?;

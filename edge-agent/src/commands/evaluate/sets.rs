@@ -11,10 +11,20 @@ use serde::de::DeserializeOwned;
 pub struct Pair {
     pub subset: String,
     pub fold: u32,
-    /// 1 for the same person, else 0.
-    pub same: u8,
+    pub same: Same,
     pub image1: String,
     pub image2: String,
+}
+
+/// Whether both pictures of a pair show one person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Same {
+    /// They do.
+    #[serde(rename = "1")]
+    Yes,
+    /// They do not.
+    #[serde(rename = "0")]
+    No,
 }
 
 /// A line of identification.csv.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::faces::Faces;
 use super::rates::{Rate, score_exceeded_by};
-use super::sets::{self, Pair};
+use super::sets::{self, Pair, Same};
 use super::{Verify, print};
 
 const FALSE_ACCEPTANCE: [f64; 2] = [0.01, 0.001];
@@ -60,7 +60,7 @@ pub fn run(models: &Path, args: &Verify) -> anyhow::Result<()> {
 fn report(subset: String, pairs: &[&Pair], faces: Faces) -> anyhow::Result<Report> {
     let score = |pair: &&Pair| {
         let score = faces.of(&pair.image1)?.cosine(faces.of(&pair.image2)?);
-        Some(Scored { fold: pair.fold, same: pair.same == 1, score })
+        Some(Scored { fold: pair.fold, same: pair.same == Same::Yes, score })
     };
     let scored: Vec<Scored> = pairs.iter().filter_map(score).collect();
     let folds: BTreeSet<u32> = scored.iter().map(|s| s.fold).collect();
@@ -143,8 +143,12 @@ mod tests {
 
     #[test]
     fn the_best_threshold_parts_the_same_from_the_different() {
-        let scored = [(true, 0.8), (true, 0.5), (false, 0.4), (false, 0.1), (true, 0.2)];
-        let scored = scored.map(|(same, score)| Scored { fold: 1, same, score });
-        assert_eq!(best_threshold(&scored), 0.4);
+        let best = |scored: &[(bool, f32)]| {
+            let scored = scored.iter().map(|&(same, score)| Scored { fold: 1, same, score });
+            best_threshold(&scored.collect::<Vec<_>>())
+        };
+        assert_eq!(best(&[(true, 0.8), (true, 0.5), (false, 0.4), (false, 0.1)]), 0.4);
+        // Above 0.1 four answers are right, and above 0.4 too.
+        assert_eq!(best(&[(true, 0.8), (true, 0.5), (false, 0.4), (false, 0.1), (true, 0.2)]), 0.1);
     }
 }

@@ -79,6 +79,7 @@ impl Graph {
     /// Reads the graph of a decoded ONNX model.
     pub(super) fn read(model: &pb::ModelProto) -> Result<Self, GraphError> {
         let graph = model.graph.as_ref().ok_or_else(|| damaged("the file holds no graph"))?;
+        refuse_outside_data(graph)?;
         let mut constants = HashMap::new();
         for tensor in &graph.initializer {
             constants.insert(tensor.name.as_str(), tensor);
@@ -102,6 +103,25 @@ impl Graph {
 pub(super) fn input_of(model: &pb::ModelProto) -> Result<(usize, Option<(usize, usize)>), GraphError> {
     let graph = model.graph.as_ref().ok_or_else(|| damaged("the file holds no graph"))?;
     input_shape(sole_input(graph)?)
+}
+
+/// ONNX lets a tensor name a file that holds its values, any file. Whichever engine runs: all is in the one file whose
+/// hash was checked, or nothing is read.
+fn refuse_outside_data(graph: &pb::GraphProto) -> Result<(), GraphError> {
+    let attributes = || graph.node.iter().flat_map(|n| &n.attribute);
+    let sparse = graph
+        .sparse_initializer
+        .iter()
+        .chain(attributes().flat_map(|a| a.sparse_tensor.iter().chain(&a.sparse_tensors)));
+    let tensors = graph.initializer.iter().chain(attributes().flat_map(|a| a.t.iter().chain(&a.tensors)));
+    for tensor in tensors.chain(sparse.flat_map(|s| s.values.iter().chain(&s.indices))) {
+        if tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty() {
+            let name = &tensor.name;
+            return Err(damaged(format!("the weights {name} are kept outside the file, which is refused")));
+        }
+    }
+    // Not deep: the protobuf reader stops at 100 messages within each other.
+    attributes().flat_map(|a| a.g.iter().chain(&a.graphs)).try_for_each(refuse_outside_data)
 }
 
 fn sole_input(graph: &pb::GraphProto) -> Result<&pb::ValueInfoProto, GraphError> {
@@ -252,9 +272,6 @@ impl Attributes<'_> {
 
 fn read_weights(tensor: &pb::TensorProto) -> Result<Weights, GraphError> {
     let name = &tensor.name;
-    if tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty() {
-        return Err(damaged(format!("the weights {name} are kept outside the file, which is refused")));
-    }
     if tensor.data_type != pb::tensor_proto::DataType::Float as i32 {
         return Err(unsupported(format!("the weights {name} are not 32-bit floats")));
     }
