@@ -63,8 +63,13 @@ impl<'a> Compiler<'a> {
             Node::Add { other } => self.fuse_addition(step, from, other)?,
             Node::Flatten if from.softmax => return Err(unsupported(step, "flattens probabilities")),
             Node::Flatten => Place { flat: true, ..from },
-            Node::Softmax if self.graph.outputs.contains(&step.output) => Place { softmax: true, ..from },
-            Node::Softmax => return Err(unsupported(step, "is not at the end of the graph")),
+            Node::Softmax => {
+                let last = self.graph.outputs.contains(&step.output) && self.graph.readers(&step.output) == 1;
+                if !last || self.graph.readers(&step.input) != 1 {
+                    return Err(unsupported(step, "is not at the end of the graph"));
+                }
+                Place { softmax: true, ..from }
+            }
         };
         self.places.insert(&step.output, place);
         Ok(())
@@ -246,6 +251,9 @@ impl<'a> Compiler<'a> {
                 *border = pad.begin.max(pad.end).max(*border);
             }
         }
+        if heads.iter().any(|head| self.values[head.value].border > 0) {
+            return Err(GraphError::Unsupported("an output is also read by a padded layer".into()));
+        }
         self.assign_buffers(&heads);
         Ok(DirectNet::new(self.layers, self.values, self.gather, heads))
     }
@@ -347,4 +355,138 @@ fn join(a: &ConvWeights, b: &ConvWeights) -> ConvWeights {
 fn lanes(values: &[f32]) -> Vec<Lanes> {
     let lane = |chunk: &[f32]| std::array::from_fn(|l| chunk.get(l).copied().unwrap_or(0.0));
     values.chunks(LANES).map(lane).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Small whole numbers: sums of their products are exact in f32, so results can be compared for equality.
+    fn numbers(seed: usize, count: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 2_654_435_761 + seed * 40_503) >> 7) % 7).map(|v| v as f32 - 3.0).collect()
+    }
+
+    fn step(input: &str, output: &str, node: Node) -> Step {
+        Step { name: output.into(), input: input.into(), output: output.into(), node }
+    }
+
+    fn graph(channels: usize, size: (usize, usize), steps: Vec<Step>, outputs: &[&str]) -> Graph {
+        let outputs = outputs.iter().map(|o| (*o).to_owned()).collect();
+        Graph { input: "in".into(), channels, size: Some(size), outputs, steps }
+    }
+
+    fn conv(channels: usize, outputs: usize, kernel: usize, stride: usize, pad: Pad) -> Node {
+        let values = numbers(1, outputs * channels * kernel * kernel);
+        let weights = Weights { dims: vec![outputs, channels, kernel, kernel], values };
+        Node::Conv { weights, bias: numbers(2, outputs), stride, pad, group: 1 }
+    }
+
+    /// What a convolution stands for: height, width and NHWC values.
+    fn naive(node: &Node, input: &[f32], (height, width): (usize, usize)) -> (usize, usize, Vec<f32>) {
+        let Node::Conv { weights, bias, stride, pad, .. } = node else { panic!("not a convolution") };
+        let [outputs, channels, kernel, _] = weights.dims[..] else { panic!("not a convolution") };
+        let size = |side: usize| (side + pad.begin + pad.end - kernel) / stride + 1;
+        let mut out = Vec::new();
+        for (y, x, o) in (0..size(height))
+            .flat_map(|y| (0..size(width)).flat_map(move |x| (0..outputs).map(move |o| (y, x, o))))
+        {
+            let mut sum = bias[o];
+            for (ky, kx, c) in (0..kernel)
+                .flat_map(|ky| (0..kernel).flat_map(move |kx| (0..channels).map(move |c| (ky, kx, c))))
+            {
+                let (sy, sx) = (y * stride + ky, x * stride + kx);
+                let inside = (pad.begin..pad.begin + height).contains(&sy)
+                    && (pad.begin..pad.begin + width).contains(&sx);
+                if inside {
+                    let value = input[((sy - pad.begin) * width + sx - pad.begin) * channels + c];
+                    sum += value * weights.values[((o * channels + c) * kernel + ky) * kernel + kx];
+                }
+            }
+            out.push(sum);
+        }
+        (size(height), size(width), out)
+    }
+
+    /// All values of the output, cell by cell.
+    fn output(net: &DirectNet, name: &str) -> Vec<f32> {
+        let view = net.output(name).unwrap();
+        let cells = 0..view.rows * view.columns;
+        cells.flat_map(|c| view.data[c * view.step + view.first..][..view.channels].to_vec()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_convolution_of_any_shape_is_the_sum_that_it_stands_for(
+            (channels, outputs) in (1usize..20, 1usize..40),
+            (kernel, stride) in (1usize..4, 1usize..3),
+            (begin, end) in (0usize..3, 0usize..3),
+            (height, width) in (3usize..12, 3usize..12),
+            slope in prop::option::of(-2i8..3),
+        ) {
+            let pad = Pad { begin: begin.min(kernel - 1), end: end.min(kernel - 1) };
+            let node = conv(channels, outputs, kernel, stride, pad);
+            let input = numbers(3, height * width * channels);
+            let (_, _, mut want) = naive(&node, &input, (height, width));
+            let mut steps = vec![step("in", "conv", node)];
+            if let Some(slope) = slope {
+                let slope = f32::from(slope) / 2.0;
+                want.iter_mut().filter(|v| **v < 0.0).for_each(|v| *v *= slope);
+                steps.push(step("conv", "out", Node::PRelu { slope: vec![slope; outputs] }));
+            }
+            let name = if slope.is_some() { "out" } else { "conv" };
+            let mut net = compile(&graph(channels, (height, width), steps, &[name])).unwrap();
+            prop_assert!(net.run(1, height, width, &input));
+            prop_assert_eq!(output(&net, name), want);
+        }
+    }
+
+    #[test]
+    fn a_residual_is_added_after_the_convolution_and_heads_share_one_pass() {
+        let pad = Pad { begin: 1, end: 1 };
+        let steps = vec![
+            step("in", "a", conv(4, 4, 3, 1, pad)),
+            step("in", "sum", Node::Add { other: "a".into() }),
+            step("sum", "left", conv(4, 2, 1, 1, Pad { begin: 0, end: 0 })),
+            step("sum", "right", conv(4, 4, 1, 1, Pad { begin: 0, end: 0 })),
+        ];
+        let graph = graph(4, (5, 6), steps, &["left", "right"]);
+        let mut net = compile(&graph).unwrap();
+        assert_eq!(net.layers.len(), 2);
+        let input = numbers(5, 5 * 6 * 4);
+        assert!(net.run(1, 5, 6, &input));
+        let (_, _, a) = naive(&graph.steps[0].node, &input, (5, 6));
+        let sum: Vec<f32> = a.iter().zip(&input).map(|(a, b)| a + b).collect();
+        assert_eq!(output(&net, "left"), naive(&graph.steps[2].node, &sum, (5, 6)).2);
+        assert_eq!(output(&net, "right"), naive(&graph.steps[3].node, &sum, (5, 6)).2);
+    }
+
+    #[test]
+    fn what_the_kernels_cannot_do_is_left_to_tract() {
+        let pad = Pad { begin: 0, end: 0 };
+        let grouped = || match conv(4, 4, 1, 1, pad) {
+            Node::Conv { weights, bias, stride, pad, .. } => {
+                Node::Conv { weights, bias, stride, pad, group: 2 }
+            }
+            other => other,
+        };
+        let softmax_inside = vec![step("in", "a", Node::Softmax), step("a", "b", conv(4, 4, 1, 1, pad))];
+        let both = vec![step("in", "a", conv(4, 4, 1, 1, pad)), step("a", "b", Node::Softmax)];
+        for (steps, outputs) in
+            [(vec![step("in", "a", grouped())], &["a"][..]), (softmax_inside, &["b"]), (both, &["a", "b"])]
+        {
+            let refused = compile(&graph(4, (4, 4), steps, outputs));
+            assert!(matches!(refused, Err(GraphError::Unsupported(_))), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_graph_that_contradicts_itself_is_damaged() {
+        let steps = vec![step("nowhere", "a", Node::Flatten)];
+        assert!(matches!(compile(&graph(4, (4, 4), steps, &["a"])), Err(GraphError::Damaged(_))));
+        let large = conv(4, 4, 3, 1, Pad { begin: 0, end: 0 });
+        let steps = vec![step("in", "a", large)];
+        assert!(matches!(compile(&graph(4, (2, 2), steps, &["a"])), Err(GraphError::Damaged(_))));
+    }
 }

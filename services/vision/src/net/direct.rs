@@ -160,13 +160,12 @@ impl DirectNet {
         Self { layers, values, gather, heads, buffers, starts: Starts::default() }
     }
 
-    /// Runs `count` pictures of `height` x `width`, `input` in NHWC order; more than one only for networks that end
-    /// in dense layers. False, with nothing run, when the picture is smaller than the network's windows.
+    /// Runs `count` pictures of `height` x `width`, `input` in NHWC order. False, with nothing run, when the picture
+    /// is smaller than the network's windows, and for more than one picture where no dense layers take a batch.
     pub(super) fn run(&mut self, count: usize, height: usize, width: usize, input: &[f32]) -> bool {
-        debug_assert!(count == 1 || self.gather.is_some(), "only dense layers take a batch");
         let row = width * self.values[0].channels;
         debug_assert_eq!(input.len(), count * height * row);
-        if !self.set_sizes(count, height, width) {
+        if (count > 1 && self.gather.is_none()) || !self.set_sizes(count, height, width) {
             return false;
         }
         let spatial = self.gather.as_ref().map_or(self.layers.len(), |g| g.layer);
