@@ -1,4 +1,5 @@
 //! `edge-agent detect` on the bundled portraits, against what the reference implementation finds in them.
+#![allow(clippy::unwrap_used)]
 
 #[path = "../../services/vision/src/decode/pictures.rs"]
 mod pictures;

@@ -1,4 +1,5 @@
 //! `edge-agent evaluate` over small lists made of the bundled portraits.
+#![allow(clippy::unwrap_used)]
 
 mod harness;
 

@@ -1,4 +1,5 @@
 //! `edge-agent identify` on the bundled gallery: one person known, two strangers.
+#![allow(clippy::unwrap_used)]
 
 mod harness;
 

@@ -1,4 +1,5 @@
 //! Networks and manifests that are not what they should be.
+#![allow(clippy::unwrap_used)]
 
 mod harness;
 #[path = "networks/onnx.rs"]

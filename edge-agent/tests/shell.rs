@@ -1,4 +1,5 @@
 //! `edge-agent` among the other programs of a shell.
+#![allow(clippy::unwrap_used)]
 
 mod harness;
 

@@ -1,5 +1,6 @@
 //! `edge-agent detect` on files that are no pictures, on bombs, on what is no file, and on rare pictures that are
 //! right. The files of one behaviour go into one run, as a user drops a whole folder on the program.
+#![allow(clippy::unwrap_used)]
 
 mod harness;
 #[path = "../../services/vision/src/decode/pictures.rs"]
