@@ -101,7 +101,7 @@ fn dot_body(a: &[Lanes], b: &[Lanes]) -> f32 {
 #[inline(always)]
 fn dots_body(rows: &[Lanes], probe: &[Lanes], scores: &mut [f32]) {
     let n = probe.len();
-    let mut partials = [[0.0; 8]; BLOCK];
+    let mut partials = [[0.0; 4]; BLOCK];
     for (rows, scores) in rows.chunks(BLOCK * n).zip(scores.chunks_mut(BLOCK)) {
         let count = rows.len() / n;
         let half = count / 2;
@@ -129,9 +129,9 @@ fn dots_body(rows: &[Lanes], probe: &[Lanes], scores: &mut [f32]) {
     }
 }
 
-/// Sums of every eighth product.
+/// Sums of every fourth product.
 #[inline(always)]
-fn partial_dot(a: &[Lanes], b: &[Lanes]) -> [f32; 8] {
+fn partial_dot(a: &[Lanes], b: &[Lanes]) -> [f32; 4] {
     let mut sums = [0.0f32; LANES];
     for (Lanes(a), Lanes(b)) in a.iter().zip(b) {
         for i in 0..LANES {
@@ -142,17 +142,21 @@ fn partial_dot(a: &[Lanes], b: &[Lanes]) -> [f32; 8] {
 }
 
 #[inline(always)]
-fn folded(sums: &[f32; LANES]) -> [f32; 8] {
-    let mut partial = [0.0; 8];
+fn folded(sums: &[f32; LANES]) -> [f32; 4] {
+    let mut eighths = [0.0; 8];
     for i in 0..8 {
-        partial[i] = (sums[i] + sums[i + 16]) + (sums[i + 8] + sums[i + 24]);
+        eighths[i] = (sums[i] + sums[i + 16]) + (sums[i + 8] + sums[i + 24]);
+    }
+    let mut partial = [0.0; 4];
+    for i in 0..4 {
+        partial[i] = eighths[i] + eighths[i + 4];
     }
     partial
 }
 
 #[inline(always)]
-fn total(p: [f32; 8]) -> f32 {
-    ((p[0] + p[4]) + (p[2] + p[6])) + ((p[1] + p[5]) + (p[3] + p[7]))
+fn total(p: [f32; 4]) -> f32 {
+    (p[0] + p[2]) + (p[1] + p[3])
 }
 
 #[inline(always)]
