@@ -18,7 +18,7 @@ use rollcall_vision::{Embedding, FaceReader, Models, Stage};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-use super::{progress, step};
+use super::Progress;
 use crate::picture::read_file;
 
 /// 640 x 480 with one face: a part of the portrait of Eileen Collins (NASA, public domain), which scikit-image ships.
@@ -114,16 +114,16 @@ pub fn run(models: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let first = measure(&mut reader, &frames[0], args.min_face)?;
     let mut costs: BTreeMap<&'static str, Vec<Cost>> = BTreeMap::new();
     let mut faces = 0;
-    let bar = progress("measuring", args.rounds as usize * frames.len());
+    let progress = Progress::new("measuring", args.rounds as usize * frames.len());
     for _ in 0..args.rounds {
         for frame in &frames {
             let measured = measure(&mut reader, frame, args.min_face)?;
             faces += measured.faces;
             measured.stages.into_iter().for_each(|(stage, cost)| costs.entry(stage).or_default().push(cost));
-            step(&bar);
+            progress.step();
         }
     }
-    bar.finish_and_clear();
+    drop(progress);
     let peak_memory_mib = peak_memory_mib()?;
     let report = Report {
         frames: frames.len(),

@@ -9,7 +9,7 @@ use anyhow::Context;
 use rollcall_vision::{Face, FaceReader, Models, Quality, QualityLimits, RgbImage};
 use serde::Serialize;
 
-use super::{shown, told};
+use super::{Progress, shown, told};
 use crate::annotate::{TEAL, draw_face, write_png};
 use crate::picture::read_picture;
 
@@ -108,7 +108,9 @@ pub fn run(models: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut out = BufWriter::new(io::stdout().lock());
     let mut code = ExitCode::SUCCESS;
+    let progress = Progress::new("finding faces", args.files.len());
     for (index, file) in args.files.iter().enumerate() {
+        progress.step_beside_lines();
         match detect(&mut reader, args, file, index) {
             Ok(found) if args.json => serde_json::to_writer(&mut out, &found)?,
             Ok(found) => write!(out, "{}", text(&found))?,

@@ -14,7 +14,7 @@ use rollcall_vision::{
 };
 use serde::Serialize;
 
-use super::{progress, shown, step, told};
+use super::{Progress, shown, told};
 use crate::annotate::{GREY, TEAL, draw_face, side_by_side, write_png};
 use crate::picture::read_picture;
 
@@ -83,6 +83,7 @@ pub fn run(models: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         writeln!(out, "{people} known; a name is given at a score of {score:.3} or more")?;
     }
     let (mut code, mut sheet) = (ExitCode::SUCCESS, Vec::new());
+    let progress = Progress::new("looking at pictures", args.files.len());
     for file in &args.files {
         match gallery.look_at(&mut reader, args, file) {
             Ok((seen, image)) => {
@@ -106,6 +107,7 @@ pub fn run(models: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             }
         }
         out.flush()?;
+        progress.step_beside_lines();
     }
     if let Some(path) = args.sheet.as_ref().filter(|_| !sheet.is_empty()) {
         let cannot = || format!("cannot write {}", path.display());
@@ -130,14 +132,14 @@ impl Gallery {
         ensure!(!folders.is_empty(), "the gallery {} has no folder with portraits", args.gallery.display());
         let mut index = Index::new(models.embedder()?.length())?;
         let mut names = BTreeMap::new();
-        let bar = progress("enrolling people", folders.len());
+        let progress = Progress::new("enrolling people", folders.len());
         for (folder, number) in folders.iter().zip(1u128..) {
             let person = PersonId::from_bytes(number.to_be_bytes());
             index.insert(person, &templates(reader, args, folder)?)?;
             names.insert(person, folder.file_name().unwrap_or_default().to_string_lossy().into_owned());
-            step(&bar);
+            progress.step();
         }
-        bar.finish_and_clear();
+        drop(progress);
         let each = index.template_count() / names.len();
         let calibration = Calibration::new(&models.embedding()?.scores, each)?;
         let threshold = calibration.threshold(args.fpir, names.len(), &site_scores(&index))?;

@@ -14,8 +14,12 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Crates that only one crate of the workspace may use.
-const OWNED: &[(&str, &str)] =
-    &[("tract-onnx", "rollcall-vision"), ("turbojpeg", "rollcall-vision"), ("yuv", "rollcall-vision")];
+const OWNED: &[(&str, &str)] = &[
+    ("image-webp", "rollcall-vision"),
+    ("tract-onnx", "rollcall-vision"),
+    ("turbojpeg", "rollcall-vision"),
+    ("yuv", "rollcall-vision"),
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

@@ -3,11 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
-use indicatif::ProgressBar;
 use rollcall_vision::{Embedding, Face, FaceReader, Models, face_meant};
 
 use super::Common;
-use crate::commands::{progress, step};
+use crate::commands::Progress;
 use crate::picture::read_picture;
 
 /// What was found in the pictures of a list.
@@ -69,20 +68,21 @@ fn each<T: Send>(
 ) -> anyhow::Result<Vec<T>> {
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get());
     let share = images.len().div_ceil(threads).max(1);
-    let bar = progress(what, images.len());
-    let part = |images: &[&str], bar: &ProgressBar| {
+    let progress = Progress::new(what, images.len());
+    let part = |images: &[&str], progress: &Progress| {
         let mut reader = FaceReader::load(models)?;
         let one = |image: &&str| {
             let path = Path::new(image);
             let result =
                 work(&mut reader, path).map_err(|e| e.context(format!("cannot use {}", path.display())));
-            step(bar);
+            progress.step();
             result
         };
         images.iter().map(one).collect::<anyhow::Result<Vec<T>>>()
     };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = images.chunks(share).map(|images| scope.spawn(|| part(images, &bar))).collect();
+        let workers: Vec<_> =
+            images.chunks(share).map(|images| scope.spawn(|| part(images, &progress))).collect();
         let mut all = Vec::with_capacity(images.len());
         for worker in workers {
             match worker.join() {
@@ -90,7 +90,6 @@ fn each<T: Send>(
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        bar.finish_and_clear();
         Ok(all)
     })
 }
