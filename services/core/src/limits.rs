@@ -68,3 +68,7 @@ pub const LOOK_ALIKES: usize = 10_000;
 /// Pairs of people whose scores calibrate the threshold: 2,000 people with everybody else, about a second on a
 /// Raspberry Pi 4. Larger galleries are sampled.
 pub const CALIBRATION_PAIRS: usize = 4_000_000;
+
+/// Bytes of lossless data in one WebP: a photograph of half a megapixel. 20 bytes of it can ask the decoder for a table
+/// of 4 KiB (image-webp 0.2.4 does not count them), so these are worth 205 MiB, which a Raspberry Pi still has.
+pub const WEBP_LOSSLESS_SIZE_BYTES: u64 = 1 << 20;

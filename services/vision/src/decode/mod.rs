@@ -7,9 +7,8 @@
 //! proportion to what a header claims; a file that is cut off is refused. A whole picture at the limits takes, at
 //! most: sequential JPEG in one scan and PNG the 3 bytes a pixel of the result, twice that when it is turned a
 //! quarter; progressive JPEG and JPEG in several scans 9 bytes a pixel; JPEG with four colours 4 instead of 3, or 12
-//! instead of 9; JPEG with a colour profile the size of the file besides; WebP 11, and more where a lossless file has
-//! many Huffman tables: image-webp 0.2.4 has no limit for those, 5 tables of 4 KiB in each of at most 65,536 groups
-//! (1.3 GB, from some 7 MB).
+//! instead of 9; JPEG with a colour profile the size of the file besides; WebP 11, and up to 205 MiB more for the
+//! Huffman tables of hostile lossless data, which image-webp 0.2.4 does not count.
 //!
 //! Not done: colour profiles are ignored, animations refused (of an animated PNG the still picture is read), and a
 //! JPEG that was damaged in the middle of a scan so that its codes still fill the picture decodes with a damaged

@@ -492,6 +492,13 @@ fn lossless_webp_data_longer_than_its_pixels_is_refused() {
 }
 
 #[test]
+fn lossless_webp_data_of_more_bytes_than_allowed_is_refused() {
+    let mut picture = webp(1_000, 1_000)[20..].to_vec();
+    picture.resize((limits::WEBP_LOSSLESS_SIZE_BYTES + 1) as usize, 0);
+    assert_too_large(&webp_file(&[webp_chunk(b"VP8L", &picture)]), Measure::LosslessSizeBytes);
+}
+
+#[test]
 fn a_jpeg_without_huffman_tables_is_read_with_the_standard_ones() {
     for sampling in [SamplingFactor::F_1_1, SamplingFactor::F_2_1, SamplingFactor::F_2_2] {
         let bytes = jpeg_with(64, 48, |encoder| encoder.set_sampling_factor(sampling));

@@ -2,11 +2,13 @@
 //!
 //! One walk over the chunks comes first. It checks what image-webp 0.2.4 checks too late or never: that the file is
 //! whole, that the picture inside has the size of its canvas (the decoder takes memory for the inner size first),
-//! and that lossless data is no longer than the pixels (a Huffman table of 20 bytes in it becomes 4 KiB).
+//! and that lossless data is no longer than the pixels and than a limit (a Huffman table of 20 bytes in it becomes
+//! 4 KiB).
 
 use std::io::Cursor;
 
 use image_webp::WebPDecoder;
+use rollcall_core::limits;
 
 use super::error::{DecodeError, Measure, PictureFormat, Variant};
 use super::orientation::Orientation;
@@ -108,6 +110,7 @@ impl Header {
             return Err(DecodeError::damaged(WEBP, "its picture does not fill its canvas"));
         }
         let max = u64::from(width) * u64::from(height) * 4 + LOSSLESS_SLACK_BYTES;
+        let max = max.min(limits::WEBP_LOSSLESS_SIZE_BYTES);
         at_most(WEBP, Measure::LosslessSizeBytes, lossless_size_bytes, max)?;
         Ok(Self { width, height, orientation: orientation.unwrap_or_default(), end })
     }
