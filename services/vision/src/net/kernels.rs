@@ -3,7 +3,7 @@
 //! Everything is in NHWC order, so that the channels of one pixel are neighbours and one SIMD register holds
 //! channels. A convolution computes [`PIXELS`] pixels times [`LANES`] output channels at once: one weight vector
 //! and one broadcast input value for each multiply-add, all sums in registers. The plain Rust below is written so
-//! that the compiler vectorises it: for AVX2 with FMA where the processor has it, else for the baseline of the
+//! that the compiler vectorises it: for AVX-512, or AVX2 with FMA, where the processor has it, else for the baseline of the
 //! target (SSE2; NEON, which has fused multiply-add, on aarch64). Hence loops and no closures in the hot parts: a
 //! closure is a function of its own, compiled for the baseline unless it happens to be inlined, and `mul_add` is
 //! then a library call.
@@ -16,6 +16,10 @@ pub(super) const LANES: usize = 16;
 
 /// Pixels computed together. 6 x 2 AVX2 accumulators leave room for weights and broadcasts in 16 registers.
 const PIXELS: usize = 6;
+
+/// The same for AVX-512, whose 32 registers hold all [`LANES`] each.
+#[cfg(target_arch = "x86_64")]
+const PIXELS_AVX512: usize = 12;
 
 /// One vector of output channels.
 pub(super) type Lanes = [f32; LANES];
@@ -96,34 +100,49 @@ pub(super) struct Depthwise<'a> {
     pub out: &'a mut [f32],
 }
 
-macro_rules! for_each_processor {
-    ($(#[$doc:meta])* $name:ident, $avx2:ident, $body:ident, $job:ty) => {
-        $(#[$doc])*
-        pub(super) fn $name(job: $job) {
-            #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                // SAFETY: the line above has found both features on this processor.
-                return unsafe { $avx2(job) };
-            }
-            $body::<{ cfg!(target_arch = "aarch64") }>(job);
+/// Runs one convolution, its PReLU and its residual addition.
+pub(super) fn conv(job: Conv<'_>) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+            // SAFETY: the line above has found both features on this processor.
+            return unsafe { conv_avx512(job) };
         }
-
-        #[cfg(target_arch = "x86_64")]
-        #[target_feature(enable = "avx2,fma")]
-        fn $avx2(job: $job) {
-            $body::<true>(job);
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            // SAFETY: the line above has found both features on this processor.
+            return unsafe { conv_avx2(job) };
         }
-    };
+    }
+    conv_body::<{ cfg!(target_arch = "aarch64") }, PIXELS>(job);
 }
 
-for_each_processor!(
-    /// Runs one convolution, its PReLU and its residual addition.
-    conv, conv_avx2, conv_body, Conv<'_>
-);
-for_each_processor!(
-    /// Runs one depth-wise convolution and its PReLU.
-    depthwise, depthwise_avx2, depthwise_body, Depthwise<'_>
-);
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn conv_avx512(job: Conv<'_>) {
+    conv_body::<true, PIXELS_AVX512>(job);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn conv_avx2(job: Conv<'_>) {
+    conv_body::<true, PIXELS>(job);
+}
+
+/// Runs one depth-wise convolution and its PReLU.
+pub(super) fn depthwise(job: Depthwise<'_>) {
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+        // SAFETY: the line above has found both features on this processor.
+        return unsafe { depthwise_avx2(job) };
+    }
+    depthwise_body::<{ cfg!(target_arch = "aarch64") }>(job);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn depthwise_avx2(job: Depthwise<'_>) {
+    depthwise_body::<true>(job);
+}
 
 /// `a * b + c`, fused where that is one instruction (elsewhere `mul_add` would be a slow library call).
 #[inline(always)]
@@ -132,14 +151,15 @@ fn multiply_add<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
 }
 
 #[inline(always)]
-fn conv_body<const FUSED: bool>(mut job: Conv<'_>) {
+fn conv_body<const FUSED: bool, const MOST: usize>(mut job: Conv<'_>) {
     match job.reads.len() {
         0 => {}
         1 => conv_tiles::<FUSED, 1>(&mut job),
         2 => conv_tiles::<FUSED, 2>(&mut job),
         3 => conv_tiles::<FUSED, 3>(&mut job),
         4 | 5 => conv_tiles::<FUSED, 4>(&mut job),
-        _ => conv_tiles::<FUSED, PIXELS>(&mut job),
+        count if count < MOST => conv_tiles::<FUSED, PIXELS>(&mut job),
+        _ => conv_tiles::<FUSED, MOST>(&mut job),
     }
 }
 
@@ -289,5 +309,57 @@ pub(super) fn softmax(values: &mut [f32]) {
     }
     for v in values.iter_mut() {
         *v /= sum;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `run` makes of a convolution of 5 to 20 channels, 3 x 3, over so many pixels, values of all magnitudes.
+    fn outputs(pixels: usize, run: impl Fn(Conv<'_>)) -> Vec<f32> {
+        let value =
+            |i: usize| ((i * 2_654_435_761 % 1_000_003) as f32 / 500_001.5 - 1.0) * 1.7f32.powi(i as i32 % 9);
+        let lanes =
+            |count: usize| (0..count).map(|i| std::array::from_fn(|l| value(i * LANES + l))).collect();
+        let weights = ConvWeights {
+            kernel: 3,
+            inputs: 5,
+            outputs: 20,
+            weights: lanes(2 * 45),
+            bias: lanes(2),
+            slope: Some(lanes(2)),
+        };
+        let plane = Plane { height: 3, width: pixels + 2, channels: 5, border: 0 };
+        let src: Vec<f32> = (0..plane.len()).map(value).collect();
+        let (reads, writes): (Vec<usize>, Vec<usize>) = (0..pixels).map(|i| (i * 5, i * 20)).unzip();
+        let mut out = vec![0.0; pixels * 20];
+        let row_step = plane.row_step();
+        run(Conv {
+            weights: &weights,
+            src: &src,
+            row_step,
+            reads: &reads,
+            add: None,
+            writes: &writes,
+            out: &mut out,
+        });
+        out
+    }
+
+    #[test]
+    fn every_tile_and_instruction_set_gives_the_same_bits() {
+        for pixels in 0..40 {
+            let want = outputs(pixels, conv_body::<true, 1>);
+            assert_eq!(outputs(pixels, conv_body::<true, PIXELS>), want, "{pixels} pixels");
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("fma") {
+                assert_eq!(
+                    outputs(pixels, conv),
+                    want,
+                    "{pixels} pixels by the best that this processor has"
+                );
+            }
+        }
     }
 }
