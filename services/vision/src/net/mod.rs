@@ -68,11 +68,6 @@ impl<'a> Output<'a> {
         self.0.columns
     }
 
-    /// Values in a cell.
-    pub fn channels(&self) -> usize {
-        self.0.channels
-    }
-
     /// The values of cell `index`, counted row by row.
     pub fn cell(&self, index: usize) -> &'a [f32] {
         &self.0.data[index * self.0.step + self.0.first..][..self.0.channels]
@@ -121,11 +116,6 @@ impl Network {
     /// Its name in the manifest.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Channels of the pictures that it takes.
-    pub fn channels(&self) -> usize {
-        self.channels
     }
 
     /// Runs `count` pictures of `height` x `width` pixels: `input` holds them one after the other in NHWC order,
