@@ -1,8 +1,15 @@
-//! The words that every room of Rollcall shares: ids and limits.
+//! The words that every room of Rollcall shares: ids, instants and site days, faults, limits.
 //!
-//! Knows no other crate of the workspace. Holds no I/O.
+//! Knows no other crate of the workspace. Its only input is the clock.
 
+mod fault;
 mod ids;
 pub mod limits;
+mod time;
 
-pub use ids::PersonId;
+pub use fault::{Code, Fault, Reason};
+pub use ids::{
+    AccountId, BadName, ConsentId, CredentialId, ErasureId, EventId, GalleryId, GroupId, LogId, PeriodId,
+    PersonId, TemplateId, TerminalId, TokenId,
+};
+pub use time::{SiteDay, SiteTime, SiteZone, UnknownZone, UtcInstant};

@@ -8,9 +8,34 @@ use std::path::{Path, PathBuf};
 /// Every crate of the workspace, its folder, and the crates of the workspace that it may use.
 const ARROWS: &[(&str, &str, &[&str])] = &[
     ("rollcall-core", "services/core", &[]),
+    ("rollcall-proto", "proto", &[]),
+    ("rollcall-store", "services/store", &["rollcall-core"]),
     ("rollcall-vision", "services/vision", &["rollcall-core"]),
-    ("rollcall-gallery", "services/gallery", &["rollcall-core", "rollcall-vision"]),
-    ("edge-agent", "edge-agent", &["rollcall-core", "rollcall-gallery", "rollcall-vision"]),
+    (
+        "rollcall-gallery",
+        "services/gallery",
+        &["rollcall-core", "rollcall-proto", "rollcall-store", "rollcall-vision"],
+    ),
+    ("rollcall-attendance", "services/attendance", &["rollcall-core", "rollcall-proto", "rollcall-store"]),
+    ("rollcall-terminals", "services/terminals", &["rollcall-core", "rollcall-proto", "rollcall-store"]),
+    ("rollcall-accounts", "services/accounts", &["rollcall-core", "rollcall-proto", "rollcall-store"]),
+    ("rollcall-server", "services/server", &["rollcall-accounts", "rollcall-core", "rollcall-proto"]),
+    (
+        "edge-agent",
+        "edge-agent",
+        &[
+            "rollcall-accounts",
+            "rollcall-attendance",
+            "rollcall-core",
+            "rollcall-gallery",
+            "rollcall-proto",
+            "rollcall-server",
+            "rollcall-store",
+            "rollcall-terminals",
+            "rollcall-vision",
+        ],
+    ),
+    ("rollcall-tests", "tests", &["rollcall-proto"]),
 ];
 
 /// Crates that only one crate of the workspace may use.

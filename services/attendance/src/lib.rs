@@ -1,0 +1,1 @@
+//! The event log, registers and reports.
