@@ -118,6 +118,8 @@ ids! {
     ConsentId in "consents";
     /// A credential that is no face: PIN, card, QR badge.
     CredentialId in "credentials";
+    /// A report that a recognition was wrong.
+    MismatchId in "mismatches";
     /// The removal of a person, for ever.
     ErasureId in "erasures";
     /// A device at a door.

@@ -9,7 +9,7 @@ mod time;
 
 pub use fault::{Code, Fault, Reason};
 pub use ids::{
-    AccountId, BadName, ConsentId, CredentialId, ErasureId, EventId, GalleryId, GroupId, LogId, PeriodId,
+    AccountId, BadName, ConsentId, CredentialId, ErasureId, EventId, GalleryId, GroupId, LogId, MismatchId, PeriodId,
     PersonId, TemplateId, TerminalId, TokenId,
 };
 pub use time::{SiteDay, SiteTime, SiteZone, UnknownZone, UtcInstant};
