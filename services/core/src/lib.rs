@@ -2,14 +2,17 @@
 //!
 //! Knows no other crate of the workspace. Its only input is the clock.
 
+mod caller;
 mod fault;
 mod ids;
 pub mod limits;
+pub mod page;
 mod time;
 
+pub use caller::{Caller, CallerId, Role};
 pub use fault::{Code, Fault, Reason};
 pub use ids::{
-    AccountId, BadName, ConsentId, CredentialId, ErasureId, EventId, GalleryId, GroupId, LogId, MismatchId, PeriodId,
-    PersonId, TemplateId, TerminalId, TokenId,
+    AccountId, BadName, ConsentId, CredentialId, ErasureId, EventId, GalleryId, GroupId, LogId, MismatchId,
+    PeriodId, PersonId, TemplateId, TerminalId, TokenId,
 };
 pub use time::{SiteDay, SiteTime, SiteZone, UnknownZone, UtcInstant};

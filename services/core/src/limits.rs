@@ -72,3 +72,18 @@ pub const CALIBRATION_PAIRS: usize = 4_000_000;
 /// Bytes of lossless data in one WebP: a photograph of half a megapixel. 20 bytes of it can ask the decoder for a table
 /// of 4 KiB (image-webp 0.2.4 does not count them), so these are worth 205 MiB, which a Raspberry Pi still has.
 pub const WEBP_LOSSLESS_SIZE_BYTES: u64 = 1 << 20;
+
+/// Things on a page of a list when the caller does not say.
+pub const PAGE_SIZE_DEFAULT: usize = 100;
+
+/// Things on a page of a list: a page of people with ten groups each stays under 1 MiB.
+pub const PAGE_SIZE: usize = 1_000;
+
+/// Bytes of a page token or cursor. The longest key is a display name of 200 characters and an id.
+pub const PAGE_TOKEN_SIZE_BYTES: usize = 2_048;
+
+/// Bytes of a picture in a request: a 12-megapixel photograph of a phone is 3 to 6 MiB.
+pub const REQUEST_PICTURE_SIZE_BYTES: usize = 8 << 20;
+
+/// Bytes of one event's record. The longest, a recognition with its trace, has some 400.
+pub const EVENT_SIZE_BYTES: usize = 16 << 10;
