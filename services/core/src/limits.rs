@@ -87,3 +87,12 @@ pub const REQUEST_PICTURE_SIZE_BYTES: usize = 8 << 20;
 
 /// Bytes of one event's record. The longest, a recognition with its trace, has some 400.
 pub const EVENT_SIZE_BYTES: usize = 16 << 10;
+
+/// Connections that read one SQLite file: more than the cores of a Raspberry Pi 4 gain nothing.
+pub const DATABASE_READERS: u32 = 4;
+
+/// Connections of one process to PostgreSQL, whose default is 100 for all processes.
+pub const DATABASE_CONNECTIONS: u32 = 16;
+
+/// Milliseconds to wait for a free connection or for another's lock: a caller that waits longer has given up.
+pub const DATABASE_PATIENCE_MS: u64 = 5_000;

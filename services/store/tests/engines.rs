@@ -1,0 +1,167 @@
+//! What both engines must do alike.
+#![allow(clippy::expect_used, clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
+
+use rollcall_store::{
+    Migration, StoreError, Tx, Writes, both_engines, check_integrity, checkpoint, dialect, on, vacuum,
+};
+
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "test/0001_values",
+        sql: "create table value (
+            id BLOB not null primary key,
+            whole INTEGER,
+            real REAL,
+            text TEXT unique,
+            bytes BLOB,
+            flag INTEGER not null default 0 check (flag in (0, 1))
+        ) STRICT, WITHOUT ROWID",
+    },
+    Migration {
+        name: "test/0002_counter",
+        sql: "create table counter (one INTEGER not null primary key, n INTEGER not null) STRICT;
+            insert into counter (one, n) values (1, 0)",
+    },
+];
+
+#[derive(Debug, PartialEq, sqlx::FromRow)]
+struct ValueRow {
+    id: Vec<u8>,
+    whole: Option<i64>,
+    real: Option<f64>,
+    text: Option<String>,
+    bytes: Option<Vec<u8>>,
+    flag: i64,
+}
+
+async fn insert(tx: &mut Tx, row: &ValueRow) -> Result<(), StoreError> {
+    on!(tx, connection => {
+        sqlx::query("insert into value (id, whole, real, text, bytes, flag) values ($1, $2, $3, $4, $5, $6)")
+            .bind(&row.id)
+            .bind(row.whole)
+            .bind(row.real)
+            .bind(row.text.as_deref())
+            .bind(row.bytes.as_deref())
+            .bind(row.flag)
+            .execute(connection)
+            .await
+            .map(|done| done.rows_affected())
+    })?;
+    Ok(())
+}
+
+async fn values(tx: &mut Tx) -> Result<Vec<ValueRow>, StoreError> {
+    on!(tx, connection => sqlx::query_as("select * from value order by text, id").fetch_all(connection).await)
+}
+
+fn named(id: u8, text: &str) -> ValueRow {
+    ValueRow { id: vec![id], whole: None, real: None, text: Some(text.into()), bytes: None, flag: 0 }
+}
+
+async fn counter(tx: &mut Tx) -> i64 {
+    on!(tx, connection => sqlx::query_scalar("select n from counter").fetch_one(connection).await).unwrap()
+}
+
+both_engines! {
+    migrations = &[MIGRATIONS];
+
+    async fn values_come_back_as_they_went(db: Db) {
+        let rows = [
+            ValueRow {
+                id: vec![0],
+                whole: Some(i64::MIN),
+                real: Some(f64::MIN_POSITIVE),
+                text: Some("aé漢😀'\"\\".into()),
+                bytes: Some(vec![0, 255, 39]),
+                flag: 1,
+            },
+            ValueRow { id: vec![1], whole: Some(i64::MAX), real: Some(-0.1), text: Some("b".into()), bytes: Some(vec![]), flag: 0 },
+            ValueRow { id: vec![2], whole: Some(0), real: Some(3.0), text: Some("c".into()), bytes: None, flag: 0 },
+        ];
+        let mut tx = db.write().await.unwrap();
+        for row in &rows {
+            insert(&mut tx, row).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        assert_eq!(values(&mut db.read().await.unwrap()).await.unwrap(), rows);
+    }
+
+    async fn text_sorts_by_its_bytes(db: Db) {
+        let mut texts = ["a", "B", "b", "A", "Z", "z", "é", "e", "_", "-", "ab", "a b", "漢", "😀", "ﬁ", "10", "9", ""];
+        let mut tx = db.write().await.unwrap();
+        for (id, text) in (0..).zip(texts) {
+            insert(&mut tx, &named(id, text)).await.unwrap();
+        }
+        let sorted: Vec<String> = values(&mut tx).await.unwrap().into_iter().filter_map(|row| row.text).collect();
+        texts.sort_unstable();
+        assert_eq!(sorted, texts);
+    }
+
+    async fn a_read_sees_one_moment(db: Db) {
+        let mut read = db.read().await.unwrap();
+        assert_eq!(values(&mut read).await.unwrap(), []);
+        let mut write = db.write().await.unwrap();
+        insert(&mut write, &named(1, "late")).await.unwrap();
+        write.commit().await.unwrap();
+        assert_eq!(values(&mut read).await.unwrap(), []);
+        assert_eq!(values(&mut db.read().await.unwrap()).await.unwrap().len(), 1);
+    }
+
+    async fn a_read_cannot_write(db: Db) {
+        let mut tx = db.read().await.unwrap();
+        let refused = insert(&mut tx, &named(1, "x")).await;
+        assert!(matches!(refused, Err(StoreError::Statement { .. } | StoreError::Disk { .. })), "{refused:?}");
+    }
+
+    async fn what_is_dropped_is_rolled_back(db: Db) {
+        let mut tx = db.write().await.unwrap();
+        insert(&mut tx, &named(1, "x")).await.unwrap();
+        drop(tx);
+        assert_eq!(values(&mut db.write().await.unwrap()).await.unwrap(), []);
+    }
+
+    async fn a_second_row_with_a_unique_value_names_the_columns(db: Db) {
+        let mut tx = db.write().await.unwrap();
+        insert(&mut tx, &named(1, "secret")).await.unwrap();
+        let error = insert(&mut tx, &named(2, "secret")).await.unwrap_err();
+        assert!(matches!(&error, StoreError::Conflict { columns } if columns == "value.text"), "{error}");
+        assert!(!error.to_string().contains("secret"));
+        drop(tx);
+        let mut tx = db.write().await.unwrap();
+        insert(&mut tx, &named(1, "one")).await.unwrap();
+        let error = insert(&mut tx, &named(1, "two")).await.unwrap_err();
+        assert!(matches!(&error, StoreError::Conflict { columns } if columns == "value.id"), "{error}");
+    }
+
+    async fn locked_rows_are_counted_right_by_writers_at_once(db: Db) {
+        let writes = Writes::new();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (db, writes) = (db.clone(), writes.clone());
+            tasks.spawn(async move {
+                for _ in 0..10 {
+                    let db = db.clone();
+                    let add = async move {
+                        let mut tx = db.write().await?;
+                        let select = dialect::for_update(&tx, "select n from counter where one = 1");
+                        let n: i64 = on!(tx, connection => sqlx::query_scalar(select).fetch_one(connection).await)?;
+                        on!(tx, connection => {
+                            sqlx::query("update counter set n = $1").bind(n + 1).execute(connection).await.map(|_| ())
+                        })?;
+                        tx.commit().await
+                    };
+                    writes.run(add).await.unwrap();
+                }
+            });
+        }
+        tasks.join_all().await;
+        assert_eq!(counter(&mut db.read().await.unwrap()).await, 80);
+    }
+
+    async fn the_file_is_sound_and_can_be_packed(db: Db) {
+        check_integrity(&db).await.unwrap();
+        vacuum(&db).await.unwrap();
+        checkpoint(&db).await.unwrap();
+        check_integrity(&db).await.unwrap();
+    }
+}
