@@ -17,7 +17,6 @@ use std::time::Duration;
 use rollcall_core::limits;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::sqlite::SqliteConnection;
 use sqlx::{ConnectOptions as _, Database, Pool, Postgres, Sqlite, Transaction};
 use tokio_util::task::TaskTracker;
 
@@ -63,26 +62,20 @@ impl Db {
     ) -> Result<Self, StoreError> {
         let place: Arc<str> = path.display().to_string().into();
         let pool = |access, connections| {
-            let place = Arc::clone(&place);
             pool_options(connections)
                 .test_before_acquire(false)
                 .max_lifetime(None)
                 .idle_timeout(None)
-                .after_connect(move |connection: &mut SqliteConnection, _| {
-                    let place = Arc::clone(&place);
-                    Box::pin(async move {
-                        let checked = settings::check(connection, &place, options, access).await;
-                        checked.map_err(|error| sqlx::Error::Configuration(error.into()))
-                    })
-                })
                 .connect_lazy_with(settings::connect_options(path, options, access))
         };
-        let db = Self::Sqlite(SqliteDb {
+        let sqlite = SqliteDb {
             writer: pool(Access::Writer, 1),
             readers: pool(Access::Reader, limits::DATABASE_READERS),
             begins: TaskTracker::new(),
-            place: Arc::clone(&place),
-        });
+            place,
+        };
+        sqlite.check(options).await?;
+        let db = Self::Sqlite(sqlite);
         migrate::run(&db, migrations).await?;
         Ok(db)
     }
@@ -167,6 +160,25 @@ impl Db {
             }
             Self::Postgres(db) => db.pool.close().await,
         }
+    }
+}
+
+impl SqliteDb {
+    /// Opens every connection and reads its settings back.
+    async fn check(&self, options: SqliteOptions) -> Result<(), StoreError> {
+        let pools =
+            [(Access::Writer, &self.writer, 1), (Access::Reader, &self.readers, limits::DATABASE_READERS)];
+        for (access, pool, connections) in pools {
+            // All held at once, so that each is another one.
+            let mut held = Vec::new();
+            for _ in 0..connections {
+                let connection = pool.acquire().await;
+                let mut connection = connection.map_err(|error| StoreError::wrap(error, &self.place))?;
+                settings::check(&mut connection, &self.place, options, access).await?;
+                held.push(connection);
+            }
+        }
+        Ok(())
     }
 }
 

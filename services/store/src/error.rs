@@ -132,13 +132,6 @@ impl StoreError {
     #[doc(hidden)]
     pub fn wrap(source: sqlx::Error, place: &str) -> Self {
         let place = place.to_owned();
-        let source = match source {
-            sqlx::Error::Configuration(inner) => match inner.downcast::<Self>() {
-                Ok(ours) => return *ours,
-                Err(inner) => sqlx::Error::Configuration(inner),
-            },
-            source => source,
-        };
         match Kind::of(&source) {
             Kind::Unavailable => Self::Unavailable { place, source },
             Kind::Damaged => Self::Damaged { place, detail: source.to_string() },

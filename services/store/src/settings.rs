@@ -1,5 +1,5 @@
 //! How SQLite is set, and the check that it really is: a pragma that SQLite cannot honour is ignored without a word
-//! (WAL on a network share, for one), so each is read back on every connection.
+//! (WAL on a network share, for one), so each is read back when a file is opened, on every connection.
 
 use std::path::Path;
 use std::time::Duration;

@@ -121,14 +121,15 @@ struct Server {
 const WATCH: &str = r#"
 folder=$1 programs=$2
 shift 2
+options="-c listen_addresses= -c unix_socket_directories=$folder -c max_connections=300 -c shared_buffers=32MB"
+options="$options -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 trap '' INT TERM HUP
 cd /
 quit() { cat "$folder"/*.log >&2; rm -rf "$folder"; exit 1; }
 "$@" "$programs/initdb" --no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C \
     --locale-provider=icu --icu-locale=en --pgdata="$folder/data" >"$folder/initdb.log" 2>&1 </dev/null || quit
 "$@" "$programs/pg_ctl" start --wait --silent --pgdata="$folder/data" --log="$folder/server.log" \
-    --options="-c listen_addresses= -c unix_socket_directories=$folder -c fsync=off -c synchronous_commit=off
-        -c full_page_writes=off -c max_connections=300 -c shared_buffers=32MB" </dev/null >&2 || quit
+    --options="$options" </dev/null >&2 || quit
 echo ready
 cat >/dev/null
 "$@" "$programs/pg_ctl" stop --mode=immediate --silent --pgdata="$folder/data" </dev/null >/dev/null 2>&1

@@ -1,8 +1,12 @@
 //! What both engines must do alike.
 #![allow(clippy::expect_used, clippy::unwrap_used, missing_docs, reason = "a test fails by panicking")]
 
+use std::future::Future;
+use std::task::Poll;
+use std::time::Duration;
+
 use rollcall_store::{
-    Migration, StoreError, Tx, Writes, both_engines, check_integrity, checkpoint, dialect, on, vacuum,
+    Engine, Migration, StoreError, Tx, Writes, both_engines, check_integrity, checkpoint, dialect, on, vacuum,
 };
 
 const MIGRATIONS: &[Migration] = &[
@@ -164,4 +168,98 @@ both_engines! {
         checkpoint(&db).await.unwrap();
         check_integrity(&db).await.unwrap();
     }
+
+    async fn a_write_runs_to_its_end_although_its_caller_is_gone(db: Db) {
+        let writes = Writes::new();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (go, may_go) = tokio::sync::oneshot::channel::<()>();
+        let write = {
+            let db = db.clone();
+            async move {
+                let mut tx = db.write().await?;
+                insert(&mut tx, &named(1, "first")).await?;
+                begun.send(()).unwrap();
+                may_go.await.unwrap();
+                insert(&mut tx, &named(2, "second")).await?;
+                tx.commit().await
+            }
+        };
+        let caller = {
+            let writes = writes.clone();
+            tokio::spawn(async move { writes.run(write).await })
+        };
+        has_begun.await.unwrap();
+        caller.abort();
+        assert!(caller.await.unwrap_err().is_cancelled());
+        assert_eq!(writes.running(), 1);
+        go.send(()).unwrap();
+        assert_eq!(writes.close(LONG).await, 0);
+        assert_eq!(values(&mut db.read().await.unwrap()).await.unwrap().len(), 2);
+        let late: Result<(), StoreError> = writes.run(async { panic!("begun after the end") }).await;
+        assert!(matches!(late, Err(StoreError::Stopping)));
+    }
+
+    async fn a_write_that_panics_is_an_error_and_is_rolled_back(db: Db) {
+        let writes = Writes::new();
+        let write = {
+            let db = db.clone();
+            async move {
+                let mut tx = db.write().await?;
+                insert(&mut tx, &named(1, "x")).await?;
+                panic!("a broken rule");
+            }
+        };
+        let result: Result<(), StoreError> = writes.run(write).await;
+        assert!(matches!(result, Err(StoreError::Panicked)), "{result:?}");
+        assert_eq!(values(&mut db.write().await.unwrap()).await.unwrap(), []);
+        assert_eq!(writes.running(), 0);
+    }
+
+    async fn callers_that_vanish_at_any_await_leave_no_transaction_open(db: Db) {
+        for polls in 0..400 {
+            let vanishing = async {
+                let mut tx = db.write().await?;
+                insert(&mut tx, &named(1, "x")).await?;
+                values(&mut tx).await?;
+                drop(tx);
+                values(&mut db.read().await?).await.map(|_| ())
+            };
+            poll_times(vanishing, polls % 12).await;
+        }
+        // All connections, so also one with a transaction left open; each must begin one of its own.
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            held.push(db.read().await.unwrap());
+        }
+        let mut tx = db.write().await.unwrap();
+        assert_eq!(values(&mut tx).await.unwrap(), []);
+        if tx.engine() == Engine::Postgres {
+            let open: i64 = on!(tx, connection => {
+                let sql = "select count(*) from pg_stat_activity
+                    where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null";
+                sqlx::query_scalar(sql).fetch_one(connection).await
+            })
+            .unwrap();
+            assert_eq!(open, 4, "the readers held here");
+        }
+        insert(&mut tx, &named(1, "x")).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+/// Longer than any of this takes.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Polls a future so many times, each time when it asks for it, and then drops it.
+async fn poll_times<F: Future>(future: F, polls: usize) {
+    let mut future = std::pin::pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        future.as_mut().poll(context).map(|_| ())
+    })
+    .await;
 }
