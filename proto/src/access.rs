@@ -17,3 +17,8 @@ pub struct Access {
 pub fn access(path: &str) -> Option<&'static Access> {
     ACCESS.binary_search_by_key(&path, |(path, _)| path).ok().map(|index| &ACCESS[index].1)
 }
+
+/// Every call's path with its rule, by path.
+pub fn rules() -> impl Iterator<Item = (&'static str, &'static Access)> {
+    ACCESS.iter().map(|(path, access)| (*path, access))
+}

@@ -14,7 +14,7 @@ pub mod v1 {
     include!("generated/rollcall.v1.rs");
 }
 
-pub use access::{Access, access};
+pub use access::{Access, access, rules};
 pub use status::{DOMAIN, reason, status};
 
 /// Every file of the contract with its comments, as a serialised `google.protobuf.FileDescriptorSet`: for server

@@ -96,3 +96,110 @@ pub const DATABASE_CONNECTIONS: u32 = 16;
 
 /// Milliseconds to wait for a free connection or for another's lock: a caller that waits longer has given up.
 pub const DATABASE_PATIENCE_MS: u64 = 5_000;
+
+/// Connections to the gRPC server at once: 100 terminals with two each, and scripts. Each takes some 300 KiB at most
+/// before somebody has been recognised on it.
+pub const CONNECTIONS: usize = 256;
+
+/// Connections from one address (of IPv6: one /64) at once, so that nobody alone takes them all.
+pub const CONNECTIONS_PER_ADDRESS: usize = 16;
+
+/// Milliseconds for a TLS handshake: three packets each way, over a bad mobile network.
+pub const HANDSHAKE_MS: u64 = 5_000;
+
+/// Milliseconds between two tries to accept when there are no file descriptors left: without a pause a busy loop.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// Milliseconds that a connection may live without a call.
+pub const CONNECTION_IDLE_MS: u64 = 5 * 60_000;
+
+/// Milliseconds that a connection may live: then it is asked to be opened again, so that no certificate is believed for
+/// ever, and load balancers can spread anew.
+pub const CONNECTION_LIFETIME_MS: u64 = 4 * 3_600_000;
+
+/// Milliseconds from the request to close a connection to its end by force: the longest call and its answer.
+pub const CONNECTION_GRACE_MS: u64 = 60_000;
+
+/// Calls at once on one connection.
+pub const STREAMS_PER_CONNECTION: u32 = 64;
+
+/// Bytes of the headers of one call, counted as HTTP/2 does: a token has 68, a trace header 60.
+pub const HEADER_LIST_SIZE_BYTES: u32 = 16 << 10;
+
+/// Calls that a client may have begun and reset before they were looked at (CVE-2023-44487, rapid reset); one more and
+/// the connection is closed.
+pub const RESET_STREAMS: usize = 20;
+
+/// Bytes of one call that a client may send before they are read: two frames in flight for each that is read.
+pub const STREAM_WINDOW_SIZE_BYTES: u32 = 64 << 10;
+
+/// The same of all calls of a connection. 256 connections that nobody reads hold 64 MiB.
+pub const CONNECTION_WINDOW_SIZE_BYTES: u32 = 256 << 10;
+
+/// Bytes of one message of a request, where the call has no limit of its own. The largest, a person with 50 groups, has
+/// some 5 KiB. Small, because a message of two bytes times a hundred thousand costs far more memory than its bytes.
+pub const REQUEST_SIZE_BYTES: usize = 64 << 10;
+
+/// Bytes of one chunk of an upload, and of the events of one push (the contract says 512 KiB of data).
+pub const REQUEST_CHUNK_SIZE_BYTES: usize = (512 << 10) + REQUEST_SIZE_BYTES;
+
+/// Bytes of one message of an answer: what clients accept by default, in every language.
+pub const ANSWER_SIZE_BYTES: usize = 4 << 20;
+
+/// Milliseconds for a call that has one answer, its request included. A client may ask for less.
+pub const CALL_MS: u64 = 30_000;
+
+/// Milliseconds for a call whose request is a stream: a school's photographs over wireless LAN.
+pub const UPLOAD_MS: u64 = 30 * 60_000;
+
+/// Milliseconds that a call whose answer is a stream may be open; the client asks again from where it was.
+pub const STREAM_LIFETIME_MS: u64 = 3_600_000;
+
+/// Milliseconds in which a client must take [`ANSWER_PIECE_SIZE_BYTES`] of an answer, and in which the next message of
+/// an upload must come: 500 bytes a second. Slower is nobody who reads.
+pub const STREAM_STALL_MS: u64 = 30_000;
+
+/// Bytes of an answer that are handed to a connection at once, so that a slow reader holds no more than these.
+pub const ANSWER_PIECE_SIZE_BYTES: usize = 16 << 10;
+
+/// Addresses whose wrong credentials are counted at once; beyond that the one that failed longest ago is forgotten.
+pub const THROTTLED_ADDRESSES: usize = 4_096;
+
+/// Wrong credentials from one address that are answered as such; further ones, one in [`WRONG_CREDENTIALS_PAUSE_MS`].
+pub const WRONG_CREDENTIALS: u32 = 10;
+
+/// See [`WRONG_CREDENTIALS`]: 10 guesses a minute.
+pub const WRONG_CREDENTIALS_PAUSE_MS: u64 = 6_000;
+
+/// Characters of a value from a client in the log: enough to find it again.
+pub const LOGGED_CHARS: usize = 100;
+
+/// Accounts of a site: a large school's teachers twice over.
+pub const ACCOUNTS: usize = 1_000;
+
+/// Tokens of a site that are in force.
+pub const TOKENS: usize = 1_000;
+
+/// Characters of a login, and of the name of a token.
+pub const LOGIN_CHARS: usize = 100;
+
+/// Characters of the name of somebody with an account.
+pub const DISPLAY_NAME_CHARS: usize = 200;
+
+/// Characters of the shortest password (NIST SP 800-63B asks for 8; no second factor asks for more).
+pub const PASSWORD_CHARS_MIN: usize = 12;
+
+/// Characters of the longest password: a sentence fits, and hashing it takes no longer.
+pub const PASSWORD_CHARS: usize = 200;
+
+/// Passwords hashed at once: each takes 19 MiB and a tenth of a second of a Raspberry Pi 4.
+pub const PASSWORDS_AT_ONCE: usize = 2;
+
+/// Hours that a token lasts: two years.
+pub const TOKEN_LIFETIME_HOURS: u64 = 2 * 365 * 24;
+
+/// Milliseconds that a token which was found good is not looked up again. Withdrawn in this process, it ends at once.
+pub const TOKEN_CACHE_MS: u64 = 2_000;
+
+/// Tokens that are remembered so.
+pub const TOKEN_CACHE: usize = 1_024;
