@@ -203,3 +203,6 @@ pub const TOKEN_CACHE_MS: u64 = 2_000;
 
 /// Tokens that are remembered so.
 pub const TOKEN_CACHE: usize = 1_024;
+
+/// Bytes that are read of a data folder's lock file: a pid and a program's name.
+pub const LOCK_FILE_SIZE_BYTES: u64 = 256;

@@ -115,6 +115,24 @@ pub enum StoreError {
     /// A write panicked; it was rolled back.
     #[error("a write panicked and was rolled back; the log has the message")]
     Panicked,
+    /// Another process uses the data folder.
+    #[error("the data folder {} is in use by {holder}; stop that first", .folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// The process, `process PID (PROGRAM)`.
+        holder: String,
+    },
+    /// A file or folder that must be ours alone is not.
+    #[error("{} {problem}; {remedy}", .path.display())]
+    Exposed {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
     /// A file or folder could not be made, read or written.
     #[error("cannot {doing} {}: {source}", .path.display())]
     File {
@@ -169,6 +187,8 @@ impl StoreError {
             | Self::Setting { .. }
             | Self::Statement { .. }
             | Self::Panicked
+            | Self::InUse { .. }
+            | Self::Exposed { .. }
             | Self::File { .. } => Reason::Internal,
         };
         Fault::new(reason, self)

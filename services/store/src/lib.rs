@@ -11,6 +11,7 @@
 mod db;
 pub mod dialect;
 mod error;
+mod folder;
 mod migrate;
 mod settings;
 #[cfg(feature = "testing")]
@@ -20,6 +21,7 @@ mod writes;
 
 pub use db::{Db, PostgresDb, SqliteDb, check_integrity, checkpoint, vacuum};
 pub use error::StoreError;
+pub use folder::{DataFolder, RESTORED, Secret, read_private, replace_file};
 pub use migrate::Migration;
 pub use settings::SqliteOptions;
 pub use tx::{Connection, Engine, Tx};
