@@ -8,6 +8,7 @@
 //!
 //! Not here: tables, rules, and what is in them.
 
+mod backup;
 mod db;
 pub mod dialect;
 mod error;
@@ -19,6 +20,8 @@ pub mod testing;
 mod tx;
 mod writes;
 
+pub use age::secrecy::SecretString;
+pub use backup::{Backup, BackupReport, Facts, FactsFuture, Kind, Manifest, ManifestFile, restore};
 pub use db::{Db, PostgresDb, SqliteDb, check_integrity, checkpoint, vacuum};
 pub use error::StoreError;
 pub use folder::{DataFolder, RESTORED, Secret, read_private, replace_file};
