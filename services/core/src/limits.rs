@@ -96,3 +96,11 @@ pub const DATABASE_CONNECTIONS: u32 = 16;
 
 /// Milliseconds to wait for a free connection or for another's lock: a caller that waits longer has given up.
 pub const DATABASE_PATIENCE_MS: u64 = 5_000;
+
+/// Days for which a creation answers the same to the same request id. Scripts retry for minutes, and may be repeated by
+/// hand after a weekend.
+pub const REQUEST_ID_DAYS: u64 = 7;
+
+/// Changes of the gallery that are kept for watchers: a school of 20,000 that changes everybody four times a month
+/// keeps a year. A change takes some 50 bytes.
+pub const GALLERY_CHANGES: i64 = 1_000_000;
