@@ -203,3 +203,11 @@ pub const TOKEN_CACHE_MS: u64 = 2_000;
 
 /// Tokens that are remembered so.
 pub const TOKEN_CACHE: usize = 1_024;
+
+/// Days for which a creation answers the same to the same request id. Scripts retry for minutes, and may be repeated by
+/// hand after a weekend.
+pub const REQUEST_ID_DAYS: u64 = 7;
+
+/// Changes of the gallery that are kept for watchers: a school of 20,000 that changes everybody four times a month
+/// keeps a year. A change takes some 50 bytes.
+pub const GALLERY_CHANGES: i64 = 1_000_000;

@@ -12,6 +12,7 @@ mod db;
 pub mod dialect;
 mod error;
 mod migrate;
+pub mod requests;
 mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
