@@ -1,10 +1,27 @@
-//! People and whom a face belongs to. So far: the index that a probe is matched against.
+//! People, their consent, what they are recognised by, and whom a face belongs to.
+//!
+//! [`Gallery`] is the people of a site; [`GalleryServer`] serves it over gRPC. Rules are pure functions over values and
+//! `now`; `store.rs` has every statement, `convert.rs` what goes between the contract and the types here, `grpc.rs` the
+//! calls.
 
+mod consent;
+mod convert;
+mod error;
+mod gallery;
+mod grpc;
 mod index;
 mod kernels;
+mod keys;
 mod pairs;
 mod quantised;
 mod ranking;
+mod store;
+mod text;
 
+pub use consent::{ConsentState, Standing};
+pub use error::GalleryError;
+pub use gallery::{Gallery, GalleryOptions};
+pub use grpc::GalleryServer;
 pub use index::{Candidate, Index, IndexError, Match, Search, TemplateScore};
+pub use keys::{KEY_SIZE_BYTES, Key};
 pub use pairs::LookAlike;

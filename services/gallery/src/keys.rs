@@ -1,0 +1,102 @@
+//! The keys of the gallery: one secret of 32 bytes, kept in a file beside the database, and the keys made from it.
+//!
+//! Each use has a key of its own, HMAC-SHA256 of its label under the secret, so that what one use shows says nothing
+//! about another. Who has the database alone, without that file, cannot read a template, find a PIN by trying all of
+//! them, make a badge, or write a line of the erasure ledger.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+/// Bytes of a key.
+pub const KEY_SIZE_BYTES: usize = 32;
+
+/// A key for one use. Overwritten when dropped.
+#[derive(Clone)]
+pub struct Key(Zeroizing<[u8; KEY_SIZE_BYTES]>);
+
+impl Key {
+    /// The secret with these bytes.
+    pub fn new(bytes: [u8; KEY_SIZE_BYTES]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The key for the use with this label.
+    pub(crate) fn derive(&self, label: &str) -> Self {
+        Self::new(self.mac(&[label.as_bytes()]))
+    }
+
+    /// HMAC-SHA256 over the parts, each with its length, so that no two lists of parts are one message.
+    pub(crate) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        // A key shorter than a block is filled up with zeros (RFC 2104, section 2).
+        let mut block = Zeroizing::new([0; 64]);
+        block[..KEY_SIZE_BYTES].copy_from_slice(&*self.0);
+        let mut mac = <Hmac<Sha256>>::new(&(*block).into());
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    /// The bytes, for a cipher.
+    pub(crate) fn bytes(&self) -> &[u8; KEY_SIZE_BYTES] {
+        &self.0
+    }
+}
+
+/// Shows no byte of it.
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key")
+    }
+}
+
+/// The keys in use.
+pub(crate) struct Keys {
+    /// Seals templates and kept pictures.
+    pub(crate) templates: Key,
+    /// Verifiers of PINs and cards, signatures of badges.
+    pub(crate) credentials: Key,
+    /// Lines of the erasure ledger.
+    pub(crate) erasures: Key,
+    /// Digests of requests that name people.
+    pub(crate) requests: Key,
+}
+
+impl Keys {
+    pub(crate) fn of(secret: &Key) -> Self {
+        Self {
+            templates: secret.derive("rollcall gallery templates 1"),
+            credentials: secret.derive("rollcall gallery credentials 1"),
+            erasures: secret.derive("rollcall gallery erasures 1"),
+            requests: secret.derive("rollcall gallery requests 1"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_use_has_a_key_of_its_own() {
+        let keys = Keys::of(&Key::new([7; 32]));
+        let keys = [keys.templates, keys.credentials, keys.erasures, keys.requests];
+        for (at, key) in keys.iter().enumerate() {
+            assert!(keys.iter().skip(at + 1).all(|other| other.bytes() != key.bytes()));
+        }
+    }
+
+    #[test]
+    fn parts_cannot_be_shifted_into_each_other() {
+        let key = Key::new([7; 32]);
+        assert_ne!(key.mac(&[b"ab", b"c"]), key.mac(&[b"a", b"bc"]));
+        assert_ne!(key.mac(&[b"ab"]), key.mac(&[b"ab", b""]));
+    }
+
+    #[test]
+    fn no_key_is_printed() {
+        assert_eq!(format!("{:?}", Key::new([7; 32])), "Key");
+    }
+}

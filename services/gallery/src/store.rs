@@ -1,0 +1,29 @@
+//! Every statement of the gallery, by what it is about.
+//!
+//! A function takes the transaction of its caller and decides nothing: whether a consent is in force or a face good
+//! enough is the caller's rule. Values are bound, never written into a statement.
+
+pub(crate) mod changes;
+pub(crate) mod consents;
+pub(crate) mod people;
+pub(crate) mod schema;
+pub(crate) mod templates;
+
+use rollcall_core::{SiteDay, UtcInstant};
+
+use crate::GalleryError;
+
+/// An id as it was stored.
+pub(crate) fn id<'a, T: TryFrom<&'a [u8]>>(bytes: &'a [u8], what: &'static str) -> Result<T, GalleryError> {
+    T::try_from(bytes).map_err(|_| GalleryError::Damaged(what))
+}
+
+/// A day as it was stored: `2026-11-24`.
+pub(crate) fn day(text: Option<&str>, what: &'static str) -> Result<Option<SiteDay>, GalleryError> {
+    text.map(|text| text.parse().map_err(|_| GalleryError::Damaged(what))).transpose()
+}
+
+/// An instant as it was stored, where there is one.
+pub(crate) fn instant(micros: Option<i64>) -> Option<UtcInstant> {
+    micros.map(UtcInstant::from_micros)
+}

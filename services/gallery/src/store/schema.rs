@@ -1,0 +1,117 @@
+//! The tables of the gallery.
+//!
+//! `gallery_head` has one row: which gallery this is and its newest revision. Whoever writes locks it first
+//! ([`super::changes::begin`]), so that revisions are committed in their order and a gallery has one writer at a time on
+//! both engines.
+//!
+//! What belongs to a person goes with the row of the person (`on delete cascade`). What stays when one is erased, the
+//! change feed and the erasures, has ids and instants only.
+
+use rollcall_store::Migration;
+
+/// Oldest first. 0001.. is about people, 0101.. about faces.
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "gallery/0001_people",
+        sql: "create table gallery_head (
+                one INTEGER not null primary key check (one = 1),
+                gallery_id BLOB,
+                revision INTEGER not null
+            ) STRICT;
+            insert into gallery_head (one, gallery_id, revision) values (1, null, 0);
+
+            create table gallery_change (
+                revision INTEGER not null primary key,
+                person_id BLOB not null,
+                erased INTEGER not null check (erased in (0, 1)),
+                changed_us INTEGER not null
+            ) STRICT;
+
+            create table gallery_person (
+                person_id BLOB not null primary key,
+                display_name TEXT not null,
+                display_name_folded TEXT not null,
+                external_id TEXT unique,
+                external_id_folded TEXT,
+                leave_day TEXT,
+                created_us INTEGER not null,
+                -- The newest change of this person.
+                revision INTEGER not null,
+                -- When consent_state changes although nobody says anything; null: it does not.
+                standing_until_us INTEGER
+            ) STRICT;
+            create index gallery_person_by_name on gallery_person (display_name_folded, person_id);
+            create index gallery_person_by_folded_external_id on gallery_person (external_id_folded);
+            create index gallery_person_by_standing on gallery_person (standing_until_us);
+
+            create table gallery_group (
+                group_id BLOB not null primary key,
+                display_name TEXT not null unique,
+                display_name_folded TEXT not null,
+                version INTEGER not null
+            ) STRICT;
+            create index gallery_group_by_name on gallery_group (display_name_folded, group_id);
+
+            create table gallery_member (
+                person_id BLOB not null references gallery_person (person_id) on delete cascade,
+                group_id BLOB not null references gallery_group (group_id) on delete cascade,
+                primary key (person_id, group_id)
+            ) STRICT;
+            create index gallery_member_by_group on gallery_member (group_id, person_id);
+
+            create table gallery_consent (
+                consent_id BLOB not null primary key,
+                person_id BLOB not null references gallery_person (person_id) on delete cascade,
+                -- 1, 2, 3 in the ledger of the person: the order that the last word goes by, whatever the clock says.
+                line INTEGER not null,
+                -- 1 given, 2 refused, 3 withdrawn
+                decision INTEGER not null,
+                -- 1 the person, 2 a guardian
+                giver INTEGER not null,
+                giver_label TEXT not null,
+                form TEXT not null,
+                start_day TEXT,
+                end_day TEXT,
+                recorded_us INTEGER not null,
+                recorded_by TEXT not null,
+                unique (person_id, line)
+            ) STRICT;
+
+            create table gallery_credential (
+                credential_id BLOB not null primary key,
+                person_id BLOB not null references gallery_person (person_id) on delete cascade,
+                -- 1 PIN, 2 card, 3 badge
+                kind INTEGER not null,
+                -- Keyed digest of what is presented; null once revoked, so that a card can go to somebody else.
+                verifier BLOB,
+                created_us INTEGER not null,
+                revoked_us INTEGER,
+                unique (kind, verifier)
+            ) STRICT;
+            create index gallery_credential_by_person on gallery_credential (person_id, credential_id);
+
+            create table gallery_erasure (
+                erasure_id BLOB not null primary key,
+                person_id BLOB not null unique,
+                -- The line of the ledger file.
+                line INTEGER not null unique,
+                erased_us INTEGER not null
+            ) STRICT;
+            create index gallery_erasure_by_time on gallery_erasure (erased_us, erasure_id);
+            create table gallery_erasure_device (
+                erasure_id BLOB not null references gallery_erasure (erasure_id) on delete cascade,
+                device TEXT not null,
+                confirmed_us INTEGER,
+                primary key (erasure_id, device)
+            ) STRICT;",
+    },
+    Migration {
+        name: "gallery/0101_templates",
+        sql: "create table gallery_template (
+                template_id BLOB not null primary key,
+                person_id BLOB not null references gallery_person (person_id) on delete cascade,
+                created_us INTEGER not null
+            ) STRICT;
+            create index gallery_template_by_person on gallery_template (person_id, template_id);",
+    },
+];
