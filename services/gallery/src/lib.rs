@@ -4,9 +4,14 @@
 //! `now`; `store.rs` has every statement, `convert.rs` what goes between the contract and the types here, `grpc.rs` the
 //! calls.
 
+pub mod bulk;
+mod calibrate;
 mod consent;
 mod convert;
+pub mod decide;
+pub mod enrol;
 mod error;
+mod faces;
 mod gallery;
 mod grpc;
 mod index;
@@ -15,13 +20,18 @@ mod keys;
 mod pairs;
 mod quantised;
 mod ranking;
+mod recognise;
+mod seal;
 mod store;
 mod text;
 
+pub use calibrate::Thresholds;
 pub use consent::{ConsentState, Standing};
 pub use error::GalleryError;
 pub use gallery::{Gallery, GalleryOptions};
 pub use grpc::GalleryServer;
 pub use index::{Candidate, Index, IndexError, Match, Search, TemplateScore};
 pub use keys::{KEY_SIZE_BYTES, Key};
-pub use pairs::LookAlike;
+pub use pairs::{CrossScores, LookAlike};
+pub use recognise::{Portrait, RecogniseError, SeenFace, SeenPicture, read_picture, read_portrait};
+pub use seal::SealError;
