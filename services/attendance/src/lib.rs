@@ -6,12 +6,15 @@
 //! Not here: who a person is (the gallery), which door opened (the terminal), how events travel to a hub (sync).
 
 mod attendance;
+pub mod codes;
 mod convert;
 mod error;
 mod grpc;
 mod log;
 mod people;
+pub mod register;
 mod store;
+pub mod timetable;
 
 pub use attendance::Attendance;
 pub use error::AttendanceError;
