@@ -264,3 +264,30 @@ pub const REQUEST_ID_DAYS: u64 = 7;
 /// Changes of the gallery that are kept for watchers: a school of 20,000 that changes everybody four times a month
 /// keeps a year. A change takes some 50 bytes.
 pub const GALLERY_CHANGES: i64 = 1_000_000;
+/// Characters of a period's name: it stands in a table's column.
+pub const PERIOD_NAME_CHARS: usize = 100;
+
+/// Minutes before a session's start from which on an arrival counts to it. An afternoon that counts from the morning's
+/// arrival needs six hours; more than twelve would take in the day before.
+pub const SESSION_EARLY_MINUTES: u32 = 12 * 60;
+
+/// Terminals that one period names: a site has at most so many.
+pub const PERIOD_TERMINALS: usize = 100;
+
+/// Periods of the timetable, ended ones included: 100 classes with 30 lessons a week for three years.
+pub const PERIODS: usize = 10_000;
+
+/// Days of one report: a school year with its holidays.
+pub const REPORT_DAYS: i32 = 400;
+
+/// Bytes of one piece of an export, and pieces made before the client has taken the first: gRPC keeps messages whole.
+pub const EXPORT_PIECE_SIZE_BYTES: usize = 64 << 10;
+
+/// Pieces of an export that wait for their client: a slow one holds up its export and no memory.
+pub const EXPORT_PIECES: usize = 4;
+
+/// Rows of a spreadsheet: Excel ends at 1,048,576.
+pub const SPREADSHEET_ROWS: usize = 1_000_000;
+
+/// Characters of a reason or note: some paragraphs.
+pub const NOTE_CHARS: usize = 1_000;
