@@ -1,0 +1,173 @@
+//! AttendanceService over gRPC: convert, call, convert. No rule lives here.
+
+use std::pin::Pin;
+
+use rollcall_core::{Caller, Fault, Reason};
+use rollcall_proto::v1;
+use rollcall_proto::v1::attendance_service_server::AttendanceService;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use crate::{Attendance, AttendanceError};
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl From<AttendanceError> for Status {
+    fn from(error: AttendanceError) -> Self {
+        status(error.fault())
+    }
+}
+
+fn status(fault: Fault) -> Status {
+    rollcall_proto::status(fault.reason.code().grpc(), fault.message, fault.reason.as_str(), fault.metadata)
+}
+
+/// Who makes the call: put there by the server once it has checked that they may.
+fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
+    let caller = request.extensions().get::<Caller>().copied();
+    caller.ok_or_else(|| status(Fault::new(Reason::Internal, "the call came without its caller")))
+}
+
+fn not_built<T>() -> Result<T, Status> {
+    Err(status(Fault::new(Reason::Internal, "not built yet")))
+}
+
+#[tonic::async_trait]
+impl AttendanceService for Attendance {
+    async fn list_events(
+        &self,
+        request: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<v1::ListEventsResponse>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    type WatchEventsStream = Streamed<v1::WatchEventsResponse>;
+
+    async fn watch_events(
+        &self,
+        request: Request<v1::WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    async fn get_event(&self, request: Request<v1::GetEventRequest>) -> Result<Response<v1::Event>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    async fn record_manually(
+        &self,
+        request: Request<v1::RecordManuallyRequest>,
+    ) -> Result<Response<v1::Event>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    async fn amend_mark(
+        &self,
+        request: Request<v1::AmendMarkRequest>,
+    ) -> Result<Response<v1::RegisterLine>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    async fn create_period(
+        &self,
+        request: Request<v1::CreatePeriodRequest>,
+    ) -> Result<Response<v1::Period>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    async fn get_period(
+        &self,
+        request: Request<v1::GetPeriodRequest>,
+    ) -> Result<Response<v1::Period>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    async fn list_periods(
+        &self,
+        request: Request<v1::ListPeriodsRequest>,
+    ) -> Result<Response<v1::ListPeriodsResponse>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    async fn end_period(
+        &self,
+        request: Request<v1::EndPeriodRequest>,
+    ) -> Result<Response<v1::Period>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    async fn override_session(
+        &self,
+        request: Request<v1::OverrideSessionRequest>,
+    ) -> Result<Response<v1::Session>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    async fn get_register(
+        &self,
+        request: Request<v1::GetRegisterRequest>,
+    ) -> Result<Response<v1::Register>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    async fn close_register(
+        &self,
+        request: Request<v1::CloseRegisterRequest>,
+    ) -> Result<Response<v1::Register>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    async fn get_report(
+        &self,
+        request: Request<v1::GetReportRequest>,
+    ) -> Result<Response<v1::GetReportResponse>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    type ExportStream = Streamed<v1::ExportResponse>;
+
+    async fn export(
+        &self,
+        request: Request<v1::ExportRequest>,
+    ) -> Result<Response<Self::ExportStream>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    async fn get_attendance_settings(
+        &self,
+        request: Request<v1::GetAttendanceSettingsRequest>,
+    ) -> Result<Response<v1::AttendanceSettings>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+
+    async fn update_attendance_settings(
+        &self,
+        request: Request<v1::UpdateAttendanceSettingsRequest>,
+    ) -> Result<Response<v1::AttendanceSettings>, Status> {
+        caller(&request)?;
+        not_built()
+    }
+}
