@@ -226,3 +226,11 @@ pub const BACKUP_SCRYPT_LOG2: u8 = 17;
 /// log2 of the scrypt work that is done for a backup's file: age's own programs ask for 18, 256 MiB; a hostile file
 /// could ask for all memory there is.
 pub const BACKUP_SCRYPT_LOG2_MAX: u8 = 18;
+
+/// Days for which a creation answers the same to the same request id. Scripts retry for minutes, and may be repeated by
+/// hand after a weekend.
+pub const REQUEST_ID_DAYS: u64 = 7;
+
+/// Changes of the gallery that are kept for watchers: a school of 20,000 that changes everybody four times a month
+/// keeps a year. A change takes some 50 bytes.
+pub const GALLERY_CHANGES: i64 = 1_000_000;

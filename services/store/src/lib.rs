@@ -14,6 +14,7 @@ pub mod dialect;
 mod error;
 mod folder;
 mod migrate;
+pub mod requests;
 mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
