@@ -257,6 +257,7 @@ pub const BACKUP_SCRYPT_LOG2: u8 = 17;
 /// log2 of the scrypt work that is done for a backup's file: age's own programs ask for 18, 256 MiB; a hostile file
 /// could ask for all memory there is.
 pub const BACKUP_SCRYPT_LOG2_MAX: u8 = 18;
+
 /// Days for which a creation answers the same to the same request id. Scripts retry for minutes, and may be repeated by
 /// hand after a weekend.
 pub const REQUEST_ID_DAYS: u64 = 7;
@@ -291,3 +292,61 @@ pub const SPREADSHEET_ROWS: usize = 1_000_000;
 
 /// Characters of a reason or note: some paragraphs.
 pub const NOTE_CHARS: usize = 1_000;
+
+/// Calls that wait for the log's writer; one more waits for a place. Each commit takes all that wait.
+pub const LOG_QUEUE: usize = 256;
+
+/// Events of one commit of the log: at 16 KiB each 1 MiB, some tenths of a second on a slow card.
+pub const LOG_BATCH_EVENTS: usize = 64;
+
+/// Events kept in memory while the disk is full: an hour of one event a second. At 400 bytes each 1.5 MiB.
+pub const LOG_KEPT_EVENTS: usize = 4_096;
+
+/// Milliseconds that a door waits for its event's commit before it opens all the same.
+pub const LOG_PATIENCE_MS: u64 = 250;
+
+/// Milliseconds between tries to write what is kept in memory.
+pub const LOG_RETRY_MS: u64 = 1_000;
+
+/// Bytes of the file that is given up when the disk is full, so that the log goes on: 30,000 events.
+pub const LOG_BALLAST_SIZE_BYTES: u64 = 16 << 20;
+
+/// Events between two syncs of the file that tells a log which was rolled back.
+pub const LOG_HEAD_SYNC_EVENTS: i64 = 64;
+
+/// Logs of one terminal. Each is offered to the hub at every contact.
+pub const LOGS: usize = 16;
+
+/// Damaged log files that are kept to be looked at; the oldest goes.
+pub const LOG_DAMAGED_COPIES: usize = 4;
+
+/// Bytes of a log that is read whole at each start: some seconds on a Raspberry Pi 4. Of a larger one the newest
+/// [`LOG_TAIL_EVENTS`] are read.
+pub const LOG_CHECK_AT_START_SIZE_BYTES: u64 = 128 << 20;
+
+/// Newest events that are checked at each start.
+pub const LOG_TAIL_EVENTS: i64 = 4_096;
+
+/// Seconds between two anchors in the log while the wall clock is right: a crystal that is off by 100 ppm is 0.4 s out by then.
+pub const CLOCK_ANCHOR_SECONDS: i64 = 3_600;
+
+/// Clients that watch events at once. A school has a dashboard and a few scripts.
+pub const EVENT_WATCHERS: usize = 64;
+
+/// Events in one message to a watcher.
+pub const WATCH_PAGE: usize = 100;
+
+/// Milliseconds after which a watcher looks for events of another process without being told.
+pub const WATCH_POLL_MS: u64 = 1_000;
+
+/// Seconds without an event after which a watcher is told that the connection lives: proxies cut silent ones at 60.
+pub const WATCH_HEARTBEAT_SECONDS: u64 = 15;
+
+/// Seconds that a watcher may take to read one message.
+pub const WATCH_SEND_PATIENCE_SECONDS: u64 = 30;
+
+/// Events that one page of a filtered list looks through: some tenths of a second on a Raspberry Pi 4.
+pub const EVENT_SCAN: i64 = 50_000;
+
+/// Days that an event recorded by hand may lie back: a month's registers are done then.
+pub const RECORD_BACK_DAYS: u64 = 31;
