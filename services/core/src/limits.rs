@@ -203,3 +203,12 @@ pub const TOKEN_CACHE_MS: u64 = 2_000;
 
 /// Tokens that are remembered so.
 pub const TOKEN_CACHE: usize = 1_024;
+/// Characters of a display name of a door, a group, a form, a token: one line on a screen.
+pub const DISPLAY_NAME_CHARS: usize = 100;
+
+/// Groups whose people one terminal may match: more than the classes of a school that meet behind one door.
+pub const TERMINAL_GROUPS: usize = 100;
+
+/// The false positive identification rate that a site may accept. A thousandth of a percent asks more of the network
+/// than was measured; above a tenth a face decides nothing.
+pub const FPIR_TARGET: std::ops::RangeInclusive<f64> = 0.000_01..=0.1;
