@@ -1,9 +1,13 @@
-//! `edge-agent`: the program at the door. So far its commands that work on files: finding faces, naming people, and
-//! measuring how well and how fast that goes.
+//! `edge-agent`: the program at the door, and its commands.
 
 mod annotate;
+mod client;
 mod commands;
+mod config;
+mod folder;
+mod log;
 mod picture;
+mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

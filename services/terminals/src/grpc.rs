@@ -2,11 +2,19 @@
 
 use rollcall_core::{Caller, Fault, Reason, TerminalId, page};
 use rollcall_proto::v1;
-use rollcall_proto::v1::terminal_service_server::TerminalService;
+use rollcall_proto::v1::terminal_service_server::{TerminalService, TerminalServiceServer};
 use tonic::{Request, Response, Status};
 
 use crate::convert::{mask_from_proto, revised_to_proto, settings_from_proto, status_to_proto};
 use crate::{Device, TerminalError, Terminals};
+
+/// The service, to add to a server. `software` is the version that terminals of this program tell.
+pub fn service<D: Device>(
+    terminals: Terminals<D>,
+    software: &'static str,
+) -> TerminalServiceServer<impl TerminalService> {
+    TerminalServiceServer::new(Grpc::new(terminals, software))
+}
 
 /// The gRPC face of [`Terminals`].
 pub struct Grpc<D> {

@@ -16,7 +16,7 @@ mod store;
 mod terminals;
 
 pub use error::TerminalError;
-pub use grpc::Grpc;
+pub use grpc::{Grpc, service};
 pub use identity::{Identity, hardware_id};
 pub use machine::Machine;
 pub use settings::{Revised, Settings, SettingsField};

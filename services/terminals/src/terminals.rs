@@ -222,9 +222,9 @@ impl<D: Device> Terminals<D> {
         let remember = async move {
             let mut tx = db.write().await?;
             store::put_configured(&mut tx, &said).await?;
-            Ok::<(), StoreError>(tx.commit().await?)
+            tx.commit().await
         };
-        Ok(self.inner.writes.run(remember).await?)
+        Ok(self.inner.writes.run::<(), StoreError, _>(remember).await?)
     }
 
     fn known(&self, terminal: TerminalId) -> Result<(), TerminalError> {
