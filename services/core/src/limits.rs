@@ -228,3 +228,26 @@ pub const LOG_PATIENCE_DEFAULT_MS: u64 = 250;
 
 /// Names and addresses of one machine in its certificate, beside those that it finds itself.
 pub const CERTIFICATE_NAMES: usize = 32;
+
+/// Bytes that are read of a data folder's lock file: a pid and a program's name.
+pub const LOCK_FILE_SIZE_BYTES: u64 = 256;
+
+/// Files in one backup: two databases, some keys and settings.
+pub const BACKUP_FILES: usize = 64;
+
+/// Bytes of the name of a file in a backup: it fits into one tar header.
+pub const BACKUP_NAME_BYTES: usize = 64;
+
+/// Bytes of a backup's manifest: 64 files with 100 migrations each take some 300 KiB.
+pub const BACKUP_MANIFEST_SIZE_BYTES: u64 = 1 << 20;
+
+/// Characters of a new backup's passphrase, at least. A guess costs a tenth of a second and 128 MiB, and an attacker has
+/// the file for ever.
+pub const BACKUP_PASSPHRASE_CHARS_MIN: usize = 12;
+
+/// log2 of the scrypt work for a backup's passphrase: 128 MiB, which a Raspberry Pi 4 has beside the running program.
+pub const BACKUP_SCRYPT_LOG2: u8 = 17;
+
+/// log2 of the scrypt work that is done for a backup's file: age's own programs ask for 18, 256 MiB; a hostile file
+/// could ask for all memory there is.
+pub const BACKUP_SCRYPT_LOG2_MAX: u8 = 18;

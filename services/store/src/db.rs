@@ -17,7 +17,8 @@ use std::time::Duration;
 use rollcall_core::limits;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions as _, Database, Pool, Postgres, Sqlite, Transaction};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Database, Pool, Postgres, Sqlite, Transaction};
 use tokio_util::task::TaskTracker;
 
 use crate::migrate::{self, Migration};
@@ -39,6 +40,7 @@ pub struct SqliteDb {
     readers: Pool<Sqlite>,
     writer: Pool<Sqlite>,
     begins: TaskTracker,
+    path: Arc<Path>,
     place: Arc<str>,
 }
 
@@ -72,6 +74,7 @@ impl Db {
             writer: pool(Access::Writer, 1),
             readers: pool(Access::Reader, limits::DATABASE_READERS),
             begins: TaskTracker::new(),
+            path: path.into(),
             place,
         };
         sqlite.check(options).await?;
@@ -209,14 +212,51 @@ pub async fn check_integrity(db: &Db) -> Result<(), StoreError> {
     if db.engine() == Engine::Postgres {
         return Ok(());
     }
-    let mut tx = db.read().await?;
-    let findings: Vec<String> = on!(tx, connection => {
-        sqlx::query_scalar("pragma quick_check(5)").fetch_all(connection).await
-    })?;
+    look_for_damage(&mut db.read().await?, "pragma quick_check(5)").await
+}
+
+/// The same for a copy ([`read_copy`]), and also whether every index has every row.
+pub(crate) async fn check_every_page(tx: &mut Tx) -> Result<(), StoreError> {
+    look_for_damage(tx, "pragma integrity_check(5)").await
+}
+
+async fn look_for_damage(tx: &mut Tx, pragma: &'static str) -> Result<(), StoreError> {
+    let findings: Vec<String> =
+        on!(tx, connection => sqlx::query_scalar(pragma).fetch_all(connection).await)?;
     if findings == ["ok"] {
         return Ok(());
     }
-    Err(StoreError::Damaged { place: db.place().to_owned(), detail: findings.join("; ") })
+    Err(StoreError::Damaged { place: tx.place().to_owned(), detail: findings.join("; ") })
+}
+
+/// Copies a SQLite file as it is at this moment, without its free pages, while it is written to.
+pub(crate) async fn copy_sqlite(db: &Db, to: &Path) -> Result<(), StoreError> {
+    let Db::Sqlite(db) = db else {
+        return Err(StoreError::NotBackedUpHere { place: db.place().to_owned() });
+    };
+    let options = settings::connect_options(&db.path, SqliteOptions::default(), Access::Writer);
+    let copied = async {
+        // A connection of its own: the readers' may not write, and the writer shall go on.
+        let mut connection = options.create_if_missing(false).connect().await?;
+        sqlx::query("vacuum into $1").bind(to.to_string_lossy()).execute(&mut connection).await?;
+        connection.close().await
+    };
+    copied.await.map_err(|error| StoreError::wrap(error, &db.place))
+}
+
+/// Begins to read a SQLite file that nobody writes to. Nothing is made beside it.
+pub(crate) async fn read_copy(path: &Path) -> Result<Tx, StoreError> {
+    let place: Arc<str> = path.display().to_string().into();
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .immutable(true)
+        .pragma("trusted_schema", "0")
+        .pragma("cell_size_check", "1")
+        .disable_statement_logging();
+    let pool = pool_options::<Sqlite>(1).connect_lazy_with(options);
+    let transaction = pool.begin_with("begin deferred").await;
+    Ok(Tx::sqlite(transaction.map_err(|error| StoreError::wrap(error, &place))?, place))
 }
 
 /// Takes SQLite's log into the file and empties it, so that nothing which was deleted is left in it. Waits for readers,

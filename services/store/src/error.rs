@@ -115,6 +115,64 @@ pub enum StoreError {
     /// A write panicked; it was rolled back.
     #[error("a write panicked and was rolled back; the log has the message")]
     Panicked,
+    /// Another process uses the data folder.
+    #[error("the data folder {} is in use by {holder}; stop that first", .folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// The process, `process PID (PROGRAM)`.
+        holder: String,
+    },
+    /// A file or folder that must be ours alone is not.
+    #[error("{} {problem}; {remedy}", .path.display())]
+    Exposed {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Something is where a backup or a restored folder should go. It was not touched.
+    #[error("{} {problem}", .path.display())]
+    Occupied {
+        /// Where.
+        path: PathBuf,
+        /// What is there, and what to do.
+        problem: String,
+    },
+    /// The passphrase of a backup. Nothing was changed.
+    #[error("the passphrase for {} {problem}", .file.display())]
+    BackupPassphrase {
+        /// The backup.
+        file: PathBuf,
+        /// What is wrong with the passphrase.
+        problem: &'static str,
+    },
+    /// A backup is not what it was when it was made. Nothing was changed.
+    #[error("the backup {} cannot be used: {problem}; take another one", .file.display())]
+    BackupDamaged {
+        /// The backup.
+        file: PathBuf,
+        /// What was found.
+        problem: String,
+    },
+    /// A backup of a newer program. Nothing was changed.
+    #[error("the backup {} was made by a newer or another version of this program ({what}); restore it with that", .file.display())]
+    BackupNewer {
+        /// The backup.
+        file: PathBuf,
+        /// What this program does not know.
+        what: String,
+    },
+    /// PostgreSQL is not backed up by this program.
+    #[error(
+        "{place} is a PostgreSQL database, which this program does not back up; use: pg_dump --format=custom"
+    )]
+    NotBackedUpHere {
+        /// Which database.
+        place: String,
+    },
     /// A file or folder could not be made, read or written.
     #[error("cannot {doing} {}: {source}", .path.display())]
     File {
@@ -162,6 +220,11 @@ impl StoreError {
             }
             Self::Damaged { .. } => Reason::DataDamaged,
             Self::Conflict { .. } => Reason::AlreadyExists,
+            Self::NotBackedUpHere { .. } => Reason::NotServedHere,
+            Self::BackupPassphrase { .. } => Reason::FieldInvalid,
+            Self::Occupied { .. } | Self::BackupDamaged { .. } | Self::BackupNewer { .. } => {
+                Reason::StateForbids
+            }
             Self::Disk { .. }
             | Self::Newer { .. }
             | Self::MigrationChanged { .. }
@@ -169,6 +232,8 @@ impl StoreError {
             | Self::Setting { .. }
             | Self::Statement { .. }
             | Self::Panicked
+            | Self::InUse { .. }
+            | Self::Exposed { .. }
             | Self::File { .. } => Reason::Internal,
         };
         Fault::new(reason, self)

@@ -8,9 +8,11 @@
 //!
 //! Not here: tables, rules, and what is in them.
 
+mod backup;
 mod db;
 pub mod dialect;
 mod error;
+mod folder;
 mod migrate;
 mod settings;
 #[cfg(feature = "testing")]
@@ -18,8 +20,11 @@ pub mod testing;
 mod tx;
 mod writes;
 
+pub use age::secrecy::SecretString;
+pub use backup::{Backup, BackupReport, Facts, FactsFuture, Kind, Manifest, ManifestFile, restore};
 pub use db::{Db, PostgresDb, SqliteDb, check_integrity, checkpoint, vacuum};
 pub use error::StoreError;
+pub use folder::{DataFolder, RESTORED, Secret, read_private, replace_file};
 pub use migrate::Migration;
 pub use settings::SqliteOptions;
 pub use tx::{Connection, Engine, Tx};

@@ -82,6 +82,17 @@ async fn applied(tx: &mut Tx) -> Result<Vec<AppliedRow>, StoreError> {
     })
 }
 
+/// The names of the migrations that a database has, sorted.
+pub(crate) async fn names(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
+    Ok(applied(tx).await?.into_iter().map(|row| row.name).collect())
+}
+
+/// Whether this program can go on from the migrations that a database has.
+pub(crate) async fn check(tx: &mut Tx, known: &[&[Migration]]) -> Result<(), StoreError> {
+    let applied = applied(tx).await?;
+    pending(&known.concat(), &applied, tx.place()).map(|_| ())
+}
+
 /// The migrations that a database does not have.
 fn pending<'a>(
     migrations: &'a [Migration],

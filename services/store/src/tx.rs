@@ -61,6 +61,11 @@ impl Tx {
         }
     }
 
+    /// The file, or the database and its server, for messages.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
     #[doc(hidden)]
     pub fn connection(&mut self) -> (Connection<'_>, &str) {
         let connection = match &mut self.open {
