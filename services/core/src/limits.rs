@@ -69,6 +69,34 @@ pub const LOOK_ALIKES: usize = 10_000;
 /// Raspberry Pi 4. Larger galleries are sampled.
 pub const CALIBRATION_PAIRS: usize = 4_000_000;
 
+/// Templates of one person: more than 5 change the mean of a face little, and a child's are renewed over the years.
+pub const TEMPLATES_PER_PERSON: usize = 20;
+
+/// Files in a batch of photographs for enrolment, as a folder or ZIP: one for each template of a full gallery.
+pub const BATCH_MEMBERS: usize = 100_000;
+
+/// Bytes of all photographs of a batch, unpacked: 20,000 of 3 MiB. Read one by one, so it limits time, not memory.
+pub const BATCH_SIZE_BYTES: u64 = 64 << 30;
+
+/// Bytes of the name of a file in a batch. File systems allow 255 a part.
+pub const BATCH_NAME_SIZE_BYTES: usize = 1_024;
+
+/// Folders within folders of a batch: class, person, and one around it all.
+pub const BATCH_DEPTH: usize = 3;
+
+/// Bytes of the CSV that says who is on the photographs of a batch: 160 a row.
+pub const BATCH_CSV_SIZE_BYTES: u64 = 16 << 20;
+
+/// Threads that read faces for callers. A Raspberry Pi 4 has four cores, and the camera's own thread needs one.
+pub const INFERENCE_THREADS: usize = 2;
+
+/// Pictures that wait for such a thread, of at most 8 MiB each; more are refused, so that who is told to wait does not
+/// wait for ever.
+pub const INFERENCE_QUEUE: usize = 16;
+
+/// Faces of one picture that are compared with the gallery, the largest first: 5 ms each on a PC, 50 on a Raspberry Pi 4.
+pub const FACES_IDENTIFIED: usize = 100;
+
 /// Bytes of lossless data in one WebP: a photograph of half a megapixel. 20 bytes of it can ask the decoder for a table
 /// of 4 KiB (image-webp 0.2.4 does not count them), so these are worth 205 MiB, which a Raspberry Pi still has.
 pub const WEBP_LOSSLESS_SIZE_BYTES: u64 = 1 << 20;

@@ -299,6 +299,22 @@ impl Index {
         Ok(best.into_sorted().first().map(|best| TemplateScore { template: best.key, score: best.score }))
     }
 
+    /// How well a probe fits a person: its cosine with their reference; `None` when the person is not enrolled.
+    ///
+    /// # Errors
+    /// When the probe has another length than the index.
+    pub fn score(&self, person: PersonId, probe: &Embedding) -> Result<Option<f32>, IndexError> {
+        self.check_length(probe)?;
+        let reference = self.slots.get(&person).map(|&slot| self.reference(slot));
+        Ok(reference.map(|reference| kernels::dot(reference, &padded(probe.values()))))
+    }
+
+    /// How much two people look alike: the cosine of their references; `None` when one is not enrolled.
+    pub fn likeness(&self, a: PersonId, b: PersonId) -> Option<f32> {
+        let (a, b) = (self.slots.get(&a)?, self.slots.get(&b)?);
+        Some(kernels::dot(self.reference(*a), self.reference(*b)))
+    }
+
     /// Offers everybody to `best` whose upper bound says that they might matter.
     fn scan(&self, probe: &Embedding, mut best: Best<PersonId>) -> Result<Search, IndexError> {
         self.check_length(probe)?;

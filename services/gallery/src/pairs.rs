@@ -1,9 +1,10 @@
 //! Everybody against everybody: who looks like whom, and the scores that calibrate the threshold.
 
 use rollcall_core::{PersonId, limits};
+use rollcall_vision::Embedding;
 
 use crate::Index;
-use crate::kernels::{self, BLOCK, ProbeI16, padded, unpadded};
+use crate::kernels::{self, BLOCK, Lanes, ProbeI16, padded, unpadded};
 use crate::ranking::Best;
 
 /// Two people whose references are alike.
@@ -15,6 +16,46 @@ pub struct LookAlike {
     pub b: PersonId,
     /// Cosine of their references, -1 to 1 within 1e-4 of rounding.
     pub score: f32,
+}
+
+/// See [`Index::cross_scores`].
+pub struct CrossScores {
+    people: usize,
+    /// Row after row, by rising id.
+    references: Vec<Lanes>,
+    /// The place of a person by rising id, and their templates.
+    templates: Vec<(usize, Vec<Embedding>)>,
+}
+
+impl CrossScores {
+    /// How many people there are.
+    pub fn people(&self) -> usize {
+        self.people
+    }
+
+    /// How many pairs of two people the scores come from.
+    pub fn pair_count(&self) -> usize {
+        let sampled = self.templates.len();
+        sampled * self.people.saturating_sub(1) - sampled * sampled.saturating_sub(1) / 2
+    }
+
+    /// Calls `visit` for each template with the place of its person by rising id (from 0), its index among the
+    /// person's templates, and its scores with the references of all *other* people by rising id: what an impostor
+    /// scores in this gallery, and their highest what a stranger would have to beat. People come by rising id; nobody
+    /// comes when fewer than two are enrolled.
+    pub fn for_each(&self, mut visit: impl FnMut(usize, usize, &[f32])) {
+        let mut all = vec![0.0; self.people];
+        let mut others = Vec::with_capacity(self.people);
+        for (place, templates) in &self.templates {
+            for (index, template) in templates.iter().enumerate() {
+                kernels::dots(&self.references, &padded(template.values()), &mut all);
+                others.clear();
+                others.extend_from_slice(&all[..*place]);
+                others.extend_from_slice(&all[*place + 1..]);
+                visit(*place, index, &others);
+            }
+        }
+    }
 }
 
 impl Index {
@@ -50,34 +91,28 @@ impl Index {
         ranked.map(|pair| LookAlike { a: pair.key.0, b: pair.key.1, score: pair.score }).collect()
     }
 
-    /// Calls `visit` for each template with the place of its person by rising id (from 0), its index among the
-    /// person's templates, and its scores with the references of all *other* people by rising id: what an impostor scores in this gallery, and their
-    /// highest what a stranger would have to beat. People come by rising id; nobody comes when fewer than two are
-    /// enrolled.
+    /// What calibrates the threshold, copied out: the references of everybody, and the templates of those who are
+    /// compared with them. Whoever holds a lock on the index can let go of it before the long work begins.
     ///
     /// When there are more than [`limits::CALIBRATION_PAIRS`] pairs (over 2,000 people), the templates are those of
     /// a sample of people, at even distances by id, as many as the limit allows; each still meets everybody else.
     /// The same gallery gives the same sample.
-    pub fn for_each_cross_score(&self, mut visit: impl FnMut(usize, usize, &[f32])) {
-        if self.len() < 2 {
-            return;
-        }
+    pub fn cross_scores(&self) -> CrossScores {
         let mut by_id: Vec<usize> = (0..self.len()).collect();
         by_id.sort_unstable_by_key(|&slot| self.people[slot].person);
-        let sampled = (limits::CALIBRATION_PAIRS / self.len()).clamp(1, self.len());
-        let mut by_slot = vec![0.0; self.len()];
-        let mut scores = Vec::with_capacity(self.len());
-        for sample in 0..sampled {
-            let place = sample * self.len() / sampled;
-            let own_slot = by_id[place];
-            let enrolled = &self.people[own_slot];
-            for (index, template) in enrolled.templates.iter().enumerate() {
-                kernels::dots(&self.references, &padded(template.values()), &mut by_slot);
-                scores.clear();
-                scores.extend(by_id.iter().filter(|&&slot| slot != own_slot).map(|&slot| by_slot[slot]));
-                visit(place, index, &scores);
-            }
-        }
+        let references = by_id.iter().flat_map(|&slot| self.reference(slot)).copied().collect();
+        let sampled = (limits::CALIBRATION_PAIRS / self.len().max(1)).clamp(1, self.len().max(1));
+        let places = (0..sampled).map(|sample| sample * self.len() / sampled);
+        let templates = places
+            .filter(|_| self.len() > 1)
+            .map(|place| (place, self.people[by_id[place]].templates.clone()))
+            .collect();
+        CrossScores { people: self.len(), references, templates }
+    }
+
+    /// [`CrossScores::for_each`] of this index as it is now.
+    pub fn for_each_cross_score(&self, visit: impl FnMut(usize, usize, &[f32])) {
+        self.cross_scores().for_each(visit);
     }
 
     fn ids_in_order(&self, a: usize, b: usize) -> (PersonId, PersonId) {
@@ -88,8 +123,6 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use rollcall_vision::Embedding;
-
     use super::*;
 
     fn id(n: usize) -> PersonId {
