@@ -125,7 +125,8 @@ pub async fn patiently<T>(call: impl AsyncFn() -> Result<T, Status>) -> Result<T
         match call().await {
             Err(status) if may_pass(&status) && waited < PATIENCE => {
                 // Several clients of one program do not come back all at once.
-                let jittered = pause.mul_f64(0.5 + f64::from(RandomState::new().hash_one(0_u8) as u16) / 65_536.0);
+                let jittered =
+                    pause.mul_f64(0.5 + f64::from(RandomState::new().hash_one(0_u8) as u16) / 65_536.0);
                 tokio::time::sleep(jittered).await;
                 waited += jittered;
                 pause = (pause * 2).min(PAUSE_MAX);

@@ -157,8 +157,8 @@ impl TryFrom<String> for Name {
 
     fn try_from(name: String) -> Result<Self, String> {
         let chars = name.chars().count();
-        if chars == 0 || chars > limits::DISPLAY_NAME_CHARS || name.chars().any(char::is_control) {
-            return Err(format!("must be one line of 1 to {} characters", limits::DISPLAY_NAME_CHARS));
+        if chars == 0 || chars > limits::TERMINAL_NAME_CHARS || name.chars().any(char::is_control) {
+            return Err(format!("must be one line of 1 to {} characters", limits::TERMINAL_NAME_CHARS));
         }
         Ok(Self(name))
     }
@@ -385,14 +385,14 @@ mod tests {
     #[test]
     fn the_example_has_every_key() {
         let whole: toml::Table = whole_example().parse().unwrap();
-        for (header, table) in
-            [("", Some(&whole))].into_iter().chain(["site", "terminal", "server", "log"].map(|name| {
-                (name, whole.get(name).and_then(toml::Value::as_table))
-            }))
-        {
+        for (header, table) in [("", Some(&whole))].into_iter().chain(
+            ["site", "terminal", "server", "log"]
+                .map(|name| (name, whole.get(name).and_then(toml::Value::as_table))),
+        ) {
             let unknown = if header.is_empty() { "x = 1".to_owned() } else { format!("[{header}]\nx = 1") };
             let refusal = parse(unknown).unwrap_err();
-            let known: Vec<&str> = refusal.split("expected").nth(1).unwrap().split('`').skip(1).step_by(2).collect();
+            let known: Vec<&str> =
+                refusal.split("expected").nth(1).unwrap().split('`').skip(1).step_by(2).collect();
             assert!(known.len() > 1, "{refusal}");
             for key in known {
                 assert!(table.unwrap().contains_key(key), "{header} {key} is not in the example");
@@ -472,7 +472,8 @@ mod tests {
     #[test]
     fn only_what_the_file_says_can_be_news() {
         assert!(Config::default().changeable().is_empty());
-        let said = parse("[terminal]\nname = \"Gate\"\n[site]\ntime_zone = \"Europe/London\"").unwrap().changeable();
+        let said =
+            parse("[terminal]\nname = \"Gate\"\n[site]\ntime_zone = \"Europe/London\"").unwrap().changeable();
         assert_eq!(said["terminal.name"], "Gate");
         assert_eq!(said["site.time_zone"], "Europe/London");
         assert_eq!(said.len(), 2);

@@ -175,9 +175,10 @@ fn lifetime(text: &str) -> Result<Duration, String> {
         let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
         number.checked_mul(seconds)
     });
-    parsed.filter(|seconds| *seconds > 0).map(Duration::from_secs).ok_or_else(|| {
-        format!("\"{text}\" is no time; write a number and s, m, h, d or w, for example 90d")
-    })
+    parsed
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("\"{text}\" is no time; write a number and s, m, h, d or w, for example 90d"))
 }
 
 #[cfg(test)]
@@ -188,7 +189,9 @@ mod tests {
     fn lifetimes_have_a_number_and_a_unit() {
         assert_eq!(lifetime("90d"), Ok(Duration::from_secs(90 * 86_400)));
         assert_eq!(lifetime("5s"), Ok(Duration::from_secs(5)));
-        for wrong in ["", "d", "90", "0d", "-1d", "1.5h", "1y", "99999999999999999999d", "18446744073709551615w"] {
+        for wrong in
+            ["", "d", "90", "0d", "-1d", "1.5h", "1y", "99999999999999999999d", "18446744073709551615w"]
+        {
             assert!(lifetime(wrong).is_err(), "{wrong}");
         }
     }

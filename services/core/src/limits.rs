@@ -231,8 +231,9 @@ pub const TOKEN_CACHE_MS: u64 = 2_000;
 
 /// Tokens that are remembered so.
 pub const TOKEN_CACHE: usize = 1_024;
-/// Characters of a display name of a door, a group, a form, a token: one line on a screen.
-pub const DISPLAY_NAME_CHARS: usize = 100;
+
+/// Characters of a door's name: one line on its screen.
+pub const TERMINAL_NAME_CHARS: usize = 100;
 
 /// Groups whose people one terminal may match: more than the classes of a school that meet behind one door.
 pub const TERMINAL_GROUPS: usize = 100;

@@ -110,10 +110,10 @@ impl Settings {
     pub fn check(&self) -> Result<(), TerminalError> {
         let wrong = |field, problem: String| Err(TerminalError::Field { field, problem });
         let chars = self.display_name.chars().count();
-        if chars == 0 || chars > limits::DISPLAY_NAME_CHARS {
+        if chars == 0 || chars > limits::TERMINAL_NAME_CHARS {
             return wrong(
                 "display_name",
-                format!("has {chars} characters; give 1 to {}", limits::DISPLAY_NAME_CHARS),
+                format!("has {chars} characters; give 1 to {}", limits::TERMINAL_NAME_CHARS),
             );
         }
         if self.display_name.chars().any(char::is_control) {

@@ -10,13 +10,13 @@
 mod people;
 
 use std::collections::HashMap;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use rollcall_core::{Reason, limits};
-use rollcall_gallery::bulk::{Batch, Picture, PersonKey};
+use rollcall_gallery::bulk::{Batch, PersonKey, Picture};
 use rollcall_proto::v1;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -164,7 +164,7 @@ async fn offer<'a>(
     }
     let request = v1::EnrolPictureRequest {
         person: person.name.clone(),
-        picture: bytes,
+        picture: bytes.into(),
         validate_only: args.dry_run,
         accept_look_alike: args.accept_look_alikes,
     };
