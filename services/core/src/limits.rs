@@ -125,6 +125,9 @@ pub const DATABASE_CONNECTIONS: u32 = 16;
 /// Milliseconds to wait for a free connection or for another's lock: a caller that waits longer has given up.
 pub const DATABASE_PATIENCE_MS: u64 = 5_000;
 
+/// Milliseconds that PostgreSQL keeps a transaction in which nothing is asked: a program that hangs must not hold rows.
+pub const DATABASE_IDLE_MS: u64 = 60_000;
+
 /// Connections to the gRPC server at once: 100 terminals with two each, and scripts. Each takes some 300 KiB at most
 /// before somebody has been recognised on it.
 pub const CONNECTIONS: usize = 256;

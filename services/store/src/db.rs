@@ -85,13 +85,22 @@ impl Db {
 
     /// Connects, and applies the migrations that the database does not have yet. Processes that start at once do so
     /// one after the other. `url` is `postgres://USER:PASSWORD@HOST:PORT/DATABASE`; `?host=/FOLDER` for a Unix socket.
+    /// The connection is not encrypted: over a network that others use, put it into a tunnel.
     ///
     /// # Errors
     /// A server that cannot be reached, a schema of a newer program, a failed migration.
     pub async fn connect_postgres(url: &str, migrations: &[&[Migration]]) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.parse().map_err(|error| StoreError::wrap(error, "URL"))?;
         let place = format!("{} on {}", options.get_database().unwrap_or("postgres"), options.get_host());
-        let options = options.application_name("rollcall").disable_statement_logging();
+        let options = options
+            .application_name("rollcall")
+            .options([
+                // A server that is set to lose its last commits in a crash does not lose ours.
+                ("synchronous_commit", "on".to_owned()),
+                ("lock_timeout", limits::DATABASE_PATIENCE_MS.to_string()),
+                ("idle_in_transaction_session_timeout", limits::DATABASE_IDLE_MS.to_string()),
+            ])
+            .disable_statement_logging();
         let db = Self::Postgres(PostgresDb {
             pool: pool_options(limits::DATABASE_CONNECTIONS).connect_lazy_with(options),
             begins: TaskTracker::new(),

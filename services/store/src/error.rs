@@ -302,8 +302,8 @@ impl Kind {
             "53100" => Self::Full,
             "58030" => Self::Disk,
             "XX001" | "XX002" => Self::Damaged,
-            // Serialisation failure, deadlock, lock timeout; no resources; an operator stopped it; connection lost.
-            "40001" | "40P01" | "55P03" => Self::Unavailable,
+            // Serialisation failure, deadlock, lock timeout, idle too long; no resources; an operator stopped it; connection lost.
+            "40001" | "40P01" | "55P03" | "25P03" => Self::Unavailable,
             _ if ["08", "53", "57"].contains(&code.get(..2).unwrap_or_default()) => Self::Unavailable,
             _ => Self::Statement,
         }

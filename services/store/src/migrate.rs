@@ -65,6 +65,8 @@ async fn begin(db: &Db) -> Result<Tx, StoreError> {
     let mut tx = db.write().await?;
     if tx.engine() == Engine::Postgres {
         on!(tx, connection => {
+            // Another process may migrate for longer than anybody waits for a row.
+            sqlx::query("set local lock_timeout = 0").execute(&mut *connection).await?;
             sqlx::query("select pg_advisory_xact_lock($1)").bind(LOCK).execute(connection).await.map(|_| ())
         })?;
     }

@@ -164,6 +164,47 @@ both_engines! {
         assert_eq!(counter(&mut db.read().await.unwrap()).await, 80);
     }
 
+    async fn a_lock_that_another_holds_too_long_is_no_endless_wait(db: Db) {
+        let mut first = db.write().await.unwrap();
+        let select = dialect::for_update(&first, "select n from counter where one = 1");
+        let n: i64 = on!(first, connection => sqlx::query_scalar(select).fetch_one(connection).await).unwrap();
+        let second = async {
+            let mut tx = db.write().await?;
+            let select = dialect::for_update(&tx, "select n from counter where one = 1");
+            on!(tx, connection => sqlx::query_scalar::<_, i64>(select).fetch_one(connection).await)
+        };
+        let error = second.await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+        assert_eq!(n, 0);
+    }
+
+    async fn writers_that_exclude_each_other_are_told_to_try_again(db: Db) {
+        let mut tx = db.write().await.unwrap();
+        insert(&mut tx, &named(1, "a")).await.unwrap();
+        insert(&mut tx, &named(2, "b")).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for order in [[1_u8, 2], [2, 1]] {
+            let db = db.clone();
+            tasks.spawn(async move {
+                for _ in 0..30 {
+                    let mut tx = db.write().await?;
+                    for id in order {
+                        on!(tx, connection => {
+                            let sql = "update value set flag = 1 - flag where id = $1";
+                            sqlx::query(sql).bind(&[id][..]).execute(connection).await.map(|_| ())
+                        })?;
+                    }
+                    tx.commit().await?;
+                }
+                Ok(())
+            });
+        }
+        for result in tasks.join_all().await {
+            assert!(matches!(result, Ok(()) | Err(StoreError::Unavailable { .. })), "{result:?}");
+        }
+    }
+
     async fn the_file_is_sound_and_can_be_packed(db: Db) {
         check_integrity(&db).await.unwrap();
         vacuum(&db).await.unwrap();

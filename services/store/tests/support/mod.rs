@@ -1,5 +1,9 @@
 //! Other processes for the tests: this test program again, told to do one thing.
 
+#![allow(dead_code, reason = "each test program uses what it needs")]
+
+pub mod site;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
