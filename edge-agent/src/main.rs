@@ -1,16 +1,20 @@
-//! `edge-agent`: the program at the door. So far its commands that work on files: finding faces, naming people, and
-//! measuring how well and how fast that goes.
+//! `edge-agent`: the program at the door, and its commands.
 
 mod annotate;
+mod client;
 mod commands;
+mod config;
+mod folder;
+mod log;
 mod picture;
+mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{bench, detect, evaluate, identify};
+use commands::{bench, detect, enrol, evaluate, identify, token};
 
 /// Finds faces and tells whose they are, offline.
 #[derive(Parser)]
@@ -25,6 +29,13 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Serve: people, recognition and the event log over gRPC
+    Run(run::Args),
+    /// Enrol the photographs of a folder or ZIP at a running program
+    Enrol(enrol::Args),
+    /// Make, list and end tokens for scripts
+    #[command(subcommand)]
+    Token(token::Command),
     /// Find the faces in pictures: boxes, landmarks, quality, embeddings
     Detect(detect::Args),
     /// Say who is in pictures, or that nobody known is
@@ -36,21 +47,29 @@ enum Command {
     Bench(bench::Args),
 }
 
+/// Exit status when the configuration is wrong.
+const CONFIGURATION: u8 = 2;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = commands::models_folder(cli.models).and_then(|models| match cli.command {
-        Command::Detect(args) => detect::run(&models, &args),
-        Command::Identify(args) => identify::run(&models, &args),
-        Command::Evaluate(command) => evaluate::run(&models, &command),
-        Command::Bench(args) => bench::run(&models, &args),
-    });
+    let models = || commands::models_folder(cli.models.clone());
+    let done = match cli.command {
+        Command::Run(args) => run::run(cli.models.clone(), args),
+        Command::Enrol(args) => enrol::run(&args),
+        Command::Token(command) => token::run(command),
+        Command::Detect(args) => models().and_then(|models| detect::run(&models, &args)),
+        Command::Identify(args) => models().and_then(|models| identify::run(&models, &args)),
+        Command::Evaluate(command) => models().and_then(|models| evaluate::run(&models, &command)),
+        Command::Bench(args) => models().and_then(|models| bench::run(&models, &args)),
+    };
     match done {
         Ok(code) => code,
         // Whoever reads our output has gone, for example `| head`: nothing is wrong.
         Err(error) if commands::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("edge-agent: {}", commands::told(&error));
-            ExitCode::FAILURE
+            let is_configuration = error.is::<config::ConfigError>();
+            if is_configuration { ExitCode::from(CONFIGURATION) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -2,8 +2,10 @@
 
 pub mod bench;
 pub mod detect;
+pub mod enrol;
 pub mod evaluate;
 pub mod identify;
+pub mod token;
 
 use std::io::{self, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
@@ -90,4 +92,10 @@ impl Drop for Progress {
 /// A path as text for output.
 pub fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+/// Runs what a command asks of a running program.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start")
 }

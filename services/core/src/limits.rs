@@ -235,6 +235,32 @@ pub const TOKEN_CACHE_MS: u64 = 2_000;
 /// Tokens that are remembered so.
 pub const TOKEN_CACHE: usize = 1_024;
 
+/// Characters of a door's name: one line on its screen.
+pub const TERMINAL_NAME_CHARS: usize = 100;
+
+/// Groups whose people one terminal may match: more than the classes of a school that meet behind one door.
+pub const TERMINAL_GROUPS: usize = 100;
+
+/// The false positive identification rate that a site may accept. A thousandth of a percent asks more of the network
+/// than was measured; above a tenth a face decides nothing.
+pub const FPIR_TARGET: std::ops::RangeInclusive<f64> = 0.000_01..=0.1;
+
+/// The rate that is accepted when nothing says otherwise: one stranger in a thousand.
+pub const FPIR_TARGET_DEFAULT: f64 = 0.001;
+
+/// Bytes of a configuration file. The example with every key and its explanation has 4 KiB.
+pub const CONFIG_SIZE_BYTES: u64 = 64 << 10;
+
+/// Milliseconds that a door may wait for its event to be written. Below 10 a healthy card is not done; longer than ten
+/// seconds nobody stands before a door.
+pub const LOG_PATIENCE_MS: std::ops::RangeInclusive<u64> = 10..=10_000;
+
+/// The wait when nothing says otherwise: with it a face opens the door within half a second.
+pub const LOG_PATIENCE_DEFAULT_MS: u64 = 250;
+
+/// Names and addresses of one machine in its certificate, beside those that it finds itself.
+pub const CERTIFICATE_NAMES: usize = 32;
+
 /// Bytes that are read of a data folder's lock file: a pid and a program's name.
 pub const LOCK_FILE_SIZE_BYTES: u64 = 256;
 
@@ -301,9 +327,6 @@ pub const LOG_BATCH_EVENTS: usize = 64;
 
 /// Events kept in memory while the disk is full: an hour of one event a second. At 400 bytes each 1.5 MiB.
 pub const LOG_KEPT_EVENTS: usize = 4_096;
-
-/// Milliseconds that a door waits for its event's commit before it opens all the same.
-pub const LOG_PATIENCE_MS: u64 = 250;
 
 /// Milliseconds between tries to write what is kept in memory.
 pub const LOG_RETRY_MS: u64 = 1_000;

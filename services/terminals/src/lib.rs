@@ -1,1 +1,24 @@
-//! The doors.
+//! The devices at the doors: which one this is, how it is, and what it is told.
+//!
+//! A terminal that stands alone knows one: itself. Its identity is made once and kept with its settings; every change
+//! of these is a revision, and the event log is told of each.
+//!
+//! Not here: cameras, doors and the event log. The program gives them as a [`Device`].
+
+mod configured;
+mod convert;
+mod error;
+mod grpc;
+mod identity;
+mod machine;
+mod settings;
+mod store;
+mod terminals;
+
+pub use error::TerminalError;
+pub use grpc::{Grpc, service};
+pub use identity::{Identity, hardware_id};
+pub use machine::Machine;
+pub use settings::{Revised, Settings, SettingsField};
+pub use store::MIGRATIONS;
+pub use terminals::{Device, Readings, Status, Terminals};

@@ -1,0 +1,481 @@
+//! The configuration: one TOML file, every key optional.
+//!
+//! `deploy/examples/edge-agent.toml` lists every key with its default and range, and a test holds it to this file. A key
+//! that is not known is refused, because it is a misspelt one; so is a value out of its range. What is wrong is named
+//! by file, line and key.
+//!
+//! A file edited on Windows is fine: a byte order mark is skipped, and lines may end in CR LF. Its size is limited
+//! before it is read.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use rollcall_core::{SiteZone, limits};
+use serde::Deserialize;
+
+/// Where the data are when nothing says otherwise.
+pub const DATA_FOLDER: &str = "/var/lib/rollcall";
+
+/// Where the server listens when nothing says otherwise: scripts are elsewhere on the LAN, and nobody is answered
+/// without TLS and a token.
+pub const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7443);
+
+/// What a configuration file says.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Databases and keys.
+    pub data_folder: Option<PathBuf>,
+    /// The networks and their manifest.
+    pub models: Option<PathBuf>,
+    /// How long a door waits for its event to be written.
+    pub log_patience_ms: Option<PatienceMs>,
+    /// The site.
+    #[serde(default)]
+    pub site: Site,
+    /// This terminal.
+    #[serde(default)]
+    pub terminal: Terminal,
+    /// What others reach it by.
+    #[serde(default)]
+    pub server: Server,
+    /// What it writes about itself.
+    #[serde(default)]
+    pub log: Log,
+}
+
+/// `[site]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    /// IANA name.
+    pub time_zone: Option<Zone>,
+    /// Codes of marks.
+    pub code_set: Option<CodeSet>,
+}
+
+/// `[terminal]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terminal {
+    /// The door's name.
+    pub name: Option<Name>,
+    /// Which way people pass it.
+    pub direction: Option<Direction>,
+    /// The false positive identification rate accepted.
+    pub fpir_target: Option<Fpir>,
+    /// Keep enrolment pictures.
+    pub keep_pictures: Option<bool>,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Where it listens.
+    pub address: Option<SocketAddr>,
+    /// Further names and addresses that its certificate is for.
+    #[serde(default)]
+    pub names: HostNames,
+    /// Where Prometheus may read; nowhere when absent.
+    pub metrics_address: Option<SocketAddr>,
+    /// Whether it describes its services to whoever may call it.
+    #[serde(default)]
+    pub reflection: bool,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// Absent: text on a terminal, JSON elsewhere.
+    pub format: Option<LogFormat>,
+    /// The least important that is written.
+    #[serde(default)]
+    pub level: LogLevel,
+}
+
+/// Which way people pass a door.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Into the building.
+    #[default]
+    In,
+    /// Out of it.
+    Out,
+}
+
+/// Codes of marks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CodeSet {
+    /// present, late, absent, ...
+    #[default]
+    Plain,
+    /// Of the Department for Education, England.
+    Dfe,
+}
+
+/// How lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// What is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// And what somebody should look at.
+    Warn,
+    /// And what happened.
+    #[default]
+    Info,
+    /// And how.
+    Debug,
+    /// And everything.
+    Trace,
+}
+
+/// A name of one line, 1 to 100 characters.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Name(pub String);
+
+impl TryFrom<String> for Name {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let chars = name.chars().count();
+        if chars == 0 || chars > limits::TERMINAL_NAME_CHARS || name.chars().any(char::is_control) {
+            return Err(format!("must be one line of 1 to {} characters", limits::TERMINAL_NAME_CHARS));
+        }
+        Ok(Self(name))
+    }
+}
+
+/// A time zone of the IANA database.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Zone(pub SiteZone);
+
+impl TryFrom<String> for Zone {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        SiteZone::named(&name).map(Self).map_err(|error| error.to_string())
+    }
+}
+
+/// A false positive identification rate.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Fpir(pub f64);
+
+impl TryFrom<f64> for Fpir {
+    type Error = String;
+
+    fn try_from(rate: f64) -> Result<Self, String> {
+        if !limits::FPIR_TARGET.contains(&rate) {
+            let (least, most) = (limits::FPIR_TARGET.start(), limits::FPIR_TARGET.end());
+            return Err(format!("is {rate}; give {least} to {most}"));
+        }
+        Ok(Self(rate))
+    }
+}
+
+/// Milliseconds that a door waits for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "i64")]
+pub struct PatienceMs(pub u64);
+
+impl TryFrom<i64> for PatienceMs {
+    type Error = String;
+
+    fn try_from(ms: i64) -> Result<Self, String> {
+        let given = u64::try_from(ms).ok().filter(|ms| limits::LOG_PATIENCE_MS.contains(ms));
+        let (least, most) = (limits::LOG_PATIENCE_MS.start(), limits::LOG_PATIENCE_MS.end());
+        given.map(Self).ok_or_else(|| format!("is {ms}; give {least} to {most}"))
+    }
+}
+
+/// Names and addresses of hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub struct HostNames(pub Vec<String>);
+
+impl TryFrom<Vec<String>> for HostNames {
+    type Error = String;
+
+    fn try_from(names: Vec<String>) -> Result<Self, String> {
+        if names.len() > limits::CERTIFICATE_NAMES {
+            return Err(format!("has {} names; give at most {}", names.len(), limits::CERTIFICATE_NAMES));
+        }
+        match names.iter().find(|name| !is_host(name)) {
+            Some(wrong) => Err(format!("\"{}\" is neither a host name nor an address", wrong.escape_debug())),
+            None => Ok(Self(names)),
+        }
+    }
+}
+
+/// An address, or labels of letters, digits and hyphens with dots between them (RFC 1123, 2.1).
+fn is_host(name: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.parse::<std::net::IpAddr>().is_ok() || name.len() <= 253 && name.split('.').all(is_label)
+}
+
+/// What is wrong with a configuration file.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("{}: {source}", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no configuration.
+    #[error("{}: has more than {} bytes; is it the right file?", .0.display(), limits::CONFIG_SIZE_BYTES)]
+    TooLarge(PathBuf),
+    /// It is no text.
+    #[error("{}: line {line}: is not UTF-8 text; save it as UTF-8", .path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The first line that is none.
+        line: usize,
+    },
+    /// A key or a value is wrong.
+    #[error("{}: line {line}, {key}: {problem}", .path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// With its table: `server.address`.
+        key: String,
+        /// In words.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads a file. Folders in it are relative to the file's own.
+    ///
+    /// # Errors
+    /// What is wrong, and on which line.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(unreadable)?;
+        file.take(limits::CONFIG_SIZE_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        if bytes.len() as u64 > limits::CONFIG_SIZE_BYTES {
+            return Err(ConfigError::TooLarge(path.to_owned()));
+        }
+        let mut config = Self::parse(path, &bytes)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for place in [&mut config.data_folder, &mut config.models].into_iter().flatten() {
+            *place = folder.join(&*place);
+        }
+        Ok(config)
+    }
+
+    fn parse(path: &Path, bytes: &[u8]) -> Result<Self, ConfigError> {
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let text = std::str::from_utf8(bytes).map_err(|error| ConfigError::NotText {
+            path: path.to_owned(),
+            line: line_at(bytes, error.valid_up_to()),
+        })?;
+        toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            ConfigError::Wrong {
+                path: path.to_owned(),
+                line: line_at(text.as_bytes(), at),
+                key: key_at(text, at),
+                problem: error.message().trim().replace('\n', "; "),
+            }
+        })
+    }
+
+    /// What the file says of settings that the API can change too, by key. Only the keys that it has.
+    pub fn changeable(&self) -> BTreeMap<String, String> {
+        let said = [
+            ("site.time_zone", self.site.time_zone.as_ref().map(|zone| zone.0.name().to_owned())),
+            ("site.code_set", self.site.code_set.map(|set| format!("{set:?}"))),
+            ("terminal.name", self.terminal.name.as_ref().map(|name| name.0.clone())),
+            ("terminal.direction", self.terminal.direction.map(|direction| format!("{direction:?}"))),
+            ("terminal.fpir_target", self.terminal.fpir_target.map(|rate| rate.0.to_string())),
+            ("terminal.keep_pictures", self.terminal.keep_pictures.map(|keep| keep.to_string())),
+        ];
+        said.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+    }
+}
+
+fn line_at(text: &[u8], at: usize) -> usize {
+    1 + text.iter().take(at).filter(|byte| **byte == b'\n').count()
+}
+
+/// The key of the line that `at` is on, with the table that it belongs to; the line itself where it has none.
+fn key_at(text: &str, at: usize) -> String {
+    let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+    let line = text.get(start..).unwrap_or_default().lines().next().unwrap_or_default().trim();
+    let tables = text.get(..start).unwrap_or_default().lines().map(str::trim);
+    let table = tables.filter_map(|line| Some(line.strip_prefix('[')?.split(']').next()?.trim())).next_back();
+    let key = match line.split_once('=') {
+        Some((key, _)) if !line.starts_with('[') => key.trim(),
+        _ => return shortened(line),
+    };
+    shortened(&table.map_or(key.to_owned(), |table| format!("{table}.{key}")))
+}
+
+/// At most so much of a line is repeated in a message.
+fn shortened(text: &str) -> String {
+    text.chars().take(80).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    const EXAMPLE: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/examples/edge-agent.toml"));
+
+    fn parse(text: impl AsRef<[u8]>) -> Result<Config, String> {
+        Config::parse(Path::new("a.toml"), text.as_ref()).map_err(|error| error.to_string())
+    }
+
+    /// The example with the lines of all keys taken in.
+    fn whole_example() -> String {
+        let is_key = |line: &str| line.starts_with('#') && !line.starts_with("# ");
+        EXAMPLE.lines().map(|line| if is_key(line) { &line[1..] } else { line }.to_owned() + "\n").collect()
+    }
+
+    #[test]
+    fn the_example_as_it_is_says_nothing_but_defaults() {
+        assert_eq!(parse(EXAMPLE).unwrap(), Config::default());
+        let whole = parse(whole_example()).unwrap();
+        assert_eq!(whole.server.address, Some(ADDRESS));
+        assert_eq!(whole.data_folder, Some(DATA_FOLDER.into()));
+        assert_eq!(whole.terminal.direction, Some(Direction::default()));
+        assert_eq!(whole.site.code_set, Some(CodeSet::default()));
+        assert_eq!(whole.log.level, LogLevel::default());
+        assert_eq!(whole.terminal.fpir_target, Some(Fpir(limits::FPIR_TARGET_DEFAULT)));
+        assert_eq!(whole.log_patience_ms, Some(PatienceMs(limits::LOG_PATIENCE_DEFAULT_MS)));
+        assert_eq!((whole.terminal.keep_pictures, whole.server.reflection), (Some(false), false));
+    }
+
+    #[test]
+    fn the_example_has_every_key() {
+        let whole: toml::Table = whole_example().parse().unwrap();
+        for (header, table) in [("", Some(&whole))].into_iter().chain(
+            ["site", "terminal", "server", "log"]
+                .map(|name| (name, whole.get(name).and_then(toml::Value::as_table))),
+        ) {
+            let unknown = if header.is_empty() { "x = 1".to_owned() } else { format!("[{header}]\nx = 1") };
+            let refusal = parse(unknown).unwrap_err();
+            let known: Vec<&str> =
+                refusal.split("expected").nth(1).unwrap().split('`').skip(1).step_by(2).collect();
+            assert!(known.len() > 1, "{refusal}");
+            for key in known {
+                assert!(table.unwrap().contains_key(key), "{header} {key} is not in the example");
+            }
+        }
+    }
+
+    #[test]
+    fn f022_a_wrong_line_is_named_with_its_key() {
+        for (text, line, key, words) in [
+            ("\n[server]\nadress = \"x\"", 3, "server.adress", "unknown field"),
+            ("datafolder = \"x\"", 1, "datafolder", "unknown field"),
+            ("[sever]\n", 1, "[sever]", "unknown field"),
+            ("[terminal]\nname = 5", 2, "terminal.name", "invalid type: integer `5`"),
+            ("[terminal]\nname = \"\"", 2, "terminal.name", "1 to 100 characters"),
+            ("[terminal]\nkeep_pictures = \"yes\"", 2, "terminal.keep_pictures", "expected a boolean"),
+            ("[terminal]\ndirection = \"up\"", 2, "terminal.direction", "expected `in` or `out`"),
+            ("[terminal]\nfpir_target = 0", 2, "terminal.fpir_target", "is 0; give 0.00001 to 0.1"),
+            ("[terminal]\nfpir_target = -1", 2, "terminal.fpir_target", "is -1; give"),
+            ("[terminal]\nfpir_target = nan", 2, "terminal.fpir_target", "is NaN; give"),
+            ("[terminal]\nfpir_target = 1e400", 2, "terminal.fpir_target", ""),
+            ("log_patience_ms = 0", 1, "log_patience_ms", "is 0; give 10 to 10000"),
+            ("log_patience_ms = -1", 1, "log_patience_ms", "is -1; give 10 to 10000"),
+            ("log_patience_ms = 99999999999999999999999", 1, "log_patience_ms", ""),
+            ("log_patience_ms = 250.5", 1, "log_patience_ms", "invalid type: floating point"),
+            ("[site]\r\ntime_zone = \"Mars/Olympus\"\r\n", 2, "site.time_zone", "no time zone"),
+            ("[server]\naddress = \"everywhere\"", 2, "server.address", "socket address"),
+            ("[server]\naddress = \"1.2.3.4\"", 2, "server.address", "socket address"),
+            ("[server]\nnames = [\"a b\"]", 2, "server.names", "neither a host name nor an address"),
+            ("[log]\nlevel = \"info\"\nlevel = \"warn\"", 3, "log.level", "duplicate key"),
+            ("[log]\n[log]", 2, "[log]", "duplicate key"),
+            ("[log]\nlevel = info", 2, "log.level", ""),
+            ("[log", 1, "[log", ""),
+            ("\u{0}", 1, "\\0", ""),
+        ] {
+            let refusal = parse(text).unwrap_err();
+            let (place, problem) = refusal.split_once(": ").unwrap();
+            assert_eq!(place, "a.toml", "{text:?}");
+            assert!(problem.starts_with(&format!("line {line}, {key}: ")), "{text:?}: {refusal}");
+            assert!(problem.contains(words), "{text:?}: {refusal}");
+            assert!(!refusal.contains('\n'), "{text:?}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn f022_a_file_from_windows_is_read() {
+        let expected = Config {
+            log_patience_ms: Some(PatienceMs(300)),
+            server: Server { reflection: true, ..Server::default() },
+            ..Config::default()
+        };
+        let text = "\u{feff}log_patience_ms = 300\r\n[server]\r\nreflection = true\r\n";
+        assert_eq!(parse(text), Ok(expected));
+        let utf16: Vec<u8> = "[log]\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let with_mark = [&[0xff, 0xfe], &utf16[..]].concat();
+        assert_eq!(parse(with_mark).unwrap_err(), "a.toml: line 1: is not UTF-8 text; save it as UTF-8");
+    }
+
+    #[test]
+    fn f022_a_file_of_100_mib_is_refused_unread() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(100 << 20).unwrap();
+        assert!(matches!(Config::read(file.path()), Err(ConfigError::TooLarge(_))));
+        assert!(matches!(Config::read(Path::new("/dev/zero")), Err(ConfigError::TooLarge(_))));
+    }
+
+    #[test]
+    fn folders_are_relative_to_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        std::fs::write(&path, "data_folder = \"data\"\nmodels = \"/srv/models\"").unwrap();
+        let config = Config::read(&path).unwrap();
+        assert_eq!(config.data_folder, Some(folder.path().join("data")));
+        assert_eq!(config.models, Some("/srv/models".into()));
+    }
+
+    #[test]
+    fn only_what_the_file_says_can_be_news() {
+        assert!(Config::default().changeable().is_empty());
+        let said =
+            parse("[terminal]\nname = \"Gate\"\n[site]\ntime_zone = \"Europe/London\"").unwrap().changeable();
+        assert_eq!(said["terminal.name"], "Gate");
+        assert_eq!(said["site.time_zone"], "Europe/London");
+        assert_eq!(said.len(), 2);
+    }
+}

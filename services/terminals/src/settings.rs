@@ -1,0 +1,203 @@
+//! A terminal's settings and the rules of changing them. Pure.
+
+use prost::Message as _;
+use rollcall_core::{GroupId, limits};
+use rollcall_proto::v1::Direction;
+use sha2::{Digest as _, Sha256};
+
+use crate::{TerminalError, convert};
+
+/// What a terminal is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The door's name, 1 to 100 characters.
+    pub display_name: String,
+    /// Which way people pass it.
+    pub direction: Direction,
+    /// Whose people may be matched here; empty: everybody's. Groups that do not exist have no people.
+    pub groups: Vec<GroupId>,
+    /// The false positive identification rate accepted.
+    pub fpir_target: f64,
+    /// Keep enrolment pictures.
+    pub keep_pictures: bool,
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SettingsField {
+    /// `display_name`
+    DisplayName,
+    /// `direction`
+    Direction,
+    /// `groups`
+    Groups,
+    /// `fpir_target`
+    FpirTarget,
+    /// `keep_pictures`
+    KeepPictures,
+}
+
+impl SettingsField {
+    /// Every one.
+    pub const ALL: [Self; 5] =
+        [Self::DisplayName, Self::Direction, Self::Groups, Self::FpirTarget, Self::KeepPictures];
+
+    /// As in an update mask.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DisplayName => "display_name",
+            Self::Direction => "direction",
+            Self::Groups => "groups",
+            Self::FpirTarget => "fpir_target",
+            Self::KeepPictures => "keep_pictures",
+        }
+    }
+}
+
+/// Settings with the number of their change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Revised {
+    /// The settings.
+    pub settings: Settings,
+    /// From 1, one more with each change.
+    pub revision: i64,
+}
+
+impl Revised {
+    /// What it changes with.
+    pub fn etag(&self) -> String {
+        format!("r{}", self.revision)
+    }
+
+    /// The hash that the event log keeps: of the settings in the encoding of the contract, fields in their order,
+    /// without revision and etag.
+    pub fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(convert::settings_to_proto(&self.settings).encode_to_vec()).into()
+    }
+
+    /// These with the fields that `mask` names taken from `wanted`. The same revision when nothing differs.
+    ///
+    /// # Errors
+    /// When `etag` is given and not this one's, or a value is out of its range.
+    pub fn updated(
+        &self,
+        wanted: &Settings,
+        mask: &[SettingsField],
+        etag: &str,
+    ) -> Result<Self, TerminalError> {
+        if !etag.is_empty() && etag != self.etag() {
+            return Err(TerminalError::EtagMismatch { given: shortened(etag), current: self.etag() });
+        }
+        let mut settings = self.settings.clone();
+        for field in mask {
+            match field {
+                SettingsField::DisplayName => settings.display_name.clone_from(&wanted.display_name),
+                SettingsField::Direction => settings.direction = wanted.direction,
+                SettingsField::Groups => settings.groups.clone_from(&wanted.groups),
+                SettingsField::FpirTarget => settings.fpir_target = wanted.fpir_target,
+                SettingsField::KeepPictures => settings.keep_pictures = wanted.keep_pictures,
+            }
+        }
+        settings.check()?;
+        let revision = self.revision.saturating_add(i64::from(settings != self.settings));
+        Ok(Self { settings, revision })
+    }
+}
+
+impl Settings {
+    /// # Errors
+    /// The first value that is out of its range.
+    pub fn check(&self) -> Result<(), TerminalError> {
+        let wrong = |field, problem: String| Err(TerminalError::Field { field, problem });
+        let chars = self.display_name.chars().count();
+        if chars == 0 || chars > limits::TERMINAL_NAME_CHARS {
+            return wrong(
+                "display_name",
+                format!("has {chars} characters; give 1 to {}", limits::TERMINAL_NAME_CHARS),
+            );
+        }
+        if self.display_name.chars().any(char::is_control) {
+            return wrong("display_name", "has a control character; leave it out".to_owned());
+        }
+        if self.direction == Direction::Unspecified {
+            return wrong("direction", "is not given; say DIRECTION_IN or DIRECTION_OUT".to_owned());
+        }
+        if self.groups.len() > limits::TERMINAL_GROUPS {
+            return wrong(
+                "groups",
+                format!("has {} groups; give at most {}", self.groups.len(), limits::TERMINAL_GROUPS),
+            );
+        }
+        if !limits::FPIR_TARGET.contains(&self.fpir_target) {
+            let (least, most) = (limits::FPIR_TARGET.start(), limits::FPIR_TARGET.end());
+            return wrong("fpir_target", format!("is {}; give {least} to {most}", self.fpir_target));
+        }
+        Ok(())
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(80).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use rollcall_core::Reason;
+
+    use super::*;
+
+    fn revised() -> Revised {
+        let settings = Settings {
+            display_name: "Gate A".into(),
+            direction: Direction::In,
+            groups: Vec::new(),
+            fpir_target: 0.001,
+            keep_pictures: false,
+        };
+        Revised { settings, revision: 7 }
+    }
+
+    #[test]
+    fn only_the_fields_of_the_mask_change_and_a_change_is_a_revision() {
+        let before = revised();
+        let wanted = Settings {
+            display_name: "Gate B".into(),
+            fpir_target: 0.01,
+            keep_pictures: true,
+            ..before.settings.clone()
+        };
+        let after = before.updated(&wanted, &[SettingsField::FpirTarget], "r7").unwrap();
+        assert_eq!(after.revision, 8);
+        assert_eq!(after.settings, Settings { fpir_target: 0.01, ..before.settings.clone() });
+        assert_ne!(after.sha256(), before.sha256());
+        let same = after.updated(&wanted, &[SettingsField::FpirTarget], "").unwrap();
+        assert_eq!(same, after, "no change is no revision");
+    }
+
+    #[test]
+    fn an_old_etag_changes_nothing() {
+        let error = revised().updated(&revised().settings, &SettingsField::ALL, "r6").unwrap_err();
+        assert_eq!(error.fault().reason, Reason::EtagMismatch);
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused_by_name() {
+        let good = revised().settings;
+        for (field, wrong) in [
+            ("display_name", Settings { display_name: String::new(), ..good.clone() }),
+            ("display_name", Settings { display_name: "ä".repeat(101), ..good.clone() }),
+            ("display_name", Settings { display_name: "a\nb".into(), ..good.clone() }),
+            ("direction", Settings { direction: Direction::Unspecified, ..good.clone() }),
+            ("groups", Settings { groups: vec![GroupId::generate(); 101], ..good.clone() }),
+            ("fpir_target", Settings { fpir_target: 0.0, ..good.clone() }),
+            ("fpir_target", Settings { fpir_target: 0.11, ..good.clone() }),
+            ("fpir_target", Settings { fpir_target: f64::NAN, ..good.clone() }),
+        ] {
+            let fault = wrong.check().unwrap_err().fault();
+            assert_eq!(fault.metadata, [("field", field.to_owned())], "{}", fault.message);
+        }
+        assert!(good.check().is_ok());
+    }
+}

@@ -1,0 +1,201 @@
+//! The service on both engines, with a device that writes down what it is told.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Mutex};
+
+use rollcall_core::{Caller, CallerId, Fault, Reason, Role, TerminalId, TokenId};
+use rollcall_proto::v1::terminal_service_server::TerminalService as _;
+use rollcall_proto::v1::{self, CameraState, ClockQuality, Direction};
+use rollcall_store::{Db, Writes};
+use rollcall_terminals::{
+    Device, Grpc, Identity, MIGRATIONS, Readings, Revised, Settings, SettingsField, Terminals,
+};
+use tonic::Request;
+
+/// A device that has no door, and whose log can be made to fail.
+#[derive(Clone, Default)]
+struct Fake {
+    obeyed: Arc<Mutex<Vec<i64>>>,
+    broken: Arc<Mutex<bool>>,
+}
+
+impl Device for Fake {
+    async fn readings(&self) -> Result<Readings, Fault> {
+        Ok(Readings {
+            last_recognition: None,
+            clock_quality: ClockQuality::Ntp,
+            camera: CameraState::None,
+            alarms: vec!["DISK_FULL".into()],
+            events_in_log: 5,
+            events_pending: 0,
+            people: 2,
+            templates: 3,
+        })
+    }
+
+    async fn open_door(&self, by: &str) -> Result<(), Fault> {
+        assert!(by.starts_with("tokens/"));
+        Err(Fault::new(Reason::HardwareAbsent, "this terminal has no door"))
+    }
+
+    async fn obey(&self, settings: &Revised) -> Result<(), Fault> {
+        if *self.broken.lock().unwrap() {
+            return Err(Fault::new(Reason::Unavailable, "the log cannot be written"));
+        }
+        self.obeyed.lock().unwrap().push(settings.revision);
+        Ok(())
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        display_name: "Gate A".into(),
+        direction: Direction::In,
+        groups: Vec::new(),
+        fpir_target: 0.001,
+        keep_pictures: false,
+    }
+}
+
+async fn open(db: &Db, device: Fake) -> Terminals<Fake> {
+    let identity = Identity::open(db, "a machine", &settings()).await.unwrap();
+    Terminals::new(identity, db.clone(), Writes::new(), device, "/tmp".into())
+}
+
+fn request<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    request.extensions_mut().insert(Caller { id: CallerId::Token(TokenId::generate()), role: Role::Admin });
+    request
+}
+
+fn reason(status: &tonic::Status) -> String {
+    rollcall_proto::reason(status).unwrap()
+}
+
+rollcall_store::both_engines! {
+    migrations = &[MIGRATIONS];
+
+    async fn a_terminal_is_the_same_after_a_restart_and_notices_another_machine(db: Db) {
+        let first = Identity::open(&db, "a machine", &settings()).await.unwrap();
+        let again = Identity::open(&db, "a machine", &settings()).await.unwrap();
+        assert_eq!(first, again);
+        let moved = Identity::open(&db, "another", &settings()).await.unwrap();
+        assert!(moved.moved && moved.terminal == first.terminal);
+        let silent = Identity::open(&db, "", &settings()).await.unwrap();
+        assert!(!silent.moved, "a machine that does not say who it is is not another");
+    }
+
+    async fn each_change_of_settings_is_obeyed_once_and_in_order(db: Db) {
+        let device = Fake::default();
+        let terminals = open(&db, device.clone()).await;
+        let id = terminals.identity().terminal;
+        terminals.catch_up().await.unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for n in 1..=9 {
+            let terminals = terminals.clone();
+            tasks.spawn(async move {
+                let wanted = Settings { display_name: format!("Gate {n}"), ..settings() };
+                let mask = vec![SettingsField::DisplayName];
+                terminals.update(id, wanted, mask, String::new(), "tokens/x".into()).await.unwrap();
+            });
+        }
+        tasks.join_all().await;
+        assert_eq!(*device.obeyed.lock().unwrap(), (1..=10).collect::<Vec<_>>());
+        terminals.catch_up().await.unwrap();
+        assert_eq!(device.obeyed.lock().unwrap().len(), 10, "nothing is left to obey");
+    }
+
+    async fn settings_that_the_log_could_not_be_told_of_are_obeyed_after_the_next_start(db: Db) {
+        let device = Fake::default();
+        let terminals = open(&db, device.clone()).await;
+        terminals.catch_up().await.unwrap();
+        let id = terminals.identity().terminal;
+        *device.broken.lock().unwrap() = true;
+        let wanted = Settings { keep_pictures: true, ..settings() };
+        let mask = vec![SettingsField::KeepPictures];
+        let error = terminals.update(id, wanted, mask, String::new(), "tokens/x".into()).await.unwrap_err();
+        assert_eq!(error.fault().reason, Reason::Unavailable);
+        *device.broken.lock().unwrap() = false;
+        let restarted = open(&db, device.clone()).await;
+        restarted.catch_up().await.unwrap();
+        assert_eq!(*device.obeyed.lock().unwrap(), [1, 2]);
+        assert!(restarted.settings(id).await.unwrap().settings.keep_pictures);
+    }
+
+    async fn the_file_counts_when_it_was_edited_and_the_api_otherwise(db: Db) {
+        let terminals = open(&db, Fake::default()).await;
+        let mut said = std::collections::BTreeMap::from([("name".to_owned(), "Gate A".to_owned())]);
+        assert_eq!(terminals.news(&said).await.unwrap(), ["name"]);
+        terminals.remember(said.clone()).await.unwrap();
+        assert!(terminals.news(&said).await.unwrap().is_empty());
+        said.insert("name".into(), "Gate B".into());
+        assert_eq!(terminals.news(&said).await.unwrap(), ["name"]);
+    }
+
+    async fn a_lone_terminal_lists_itself_and_knows_no_other(db: Db) {
+        let terminals = open(&db, Fake::default()).await;
+        let name = terminals.identity().terminal.name();
+        let grpc = Grpc::new(terminals, "1.2.3");
+        let list = grpc.list_terminals(request(v1::ListTerminalsRequest::default())).await.unwrap().into_inner();
+        let [terminal] = &list.terminals[..] else { panic!("{list:?}") };
+        assert_eq!((&terminal.name, terminal.display_name.as_str()), (&name, "Gate A"));
+        let one = grpc.get_terminal(request(v1::GetTerminalRequest { name })).await.unwrap();
+        assert_eq!(one.get_ref(), terminal);
+        let other = TerminalId::generate().name();
+        let refused = grpc.get_terminal(request(v1::GetTerminalRequest { name: other })).await.unwrap_err();
+        assert_eq!(reason(&refused), "NOT_FOUND");
+        let wrong = v1::GetTerminalRequest { name: "people/1".into() };
+        assert_eq!(reason(&grpc.get_terminal(request(wrong)).await.unwrap_err()), "FIELD_INVALID");
+        let token = v1::ListTerminalsRequest { page_size: 0, page_token: "x".into() };
+        assert_eq!(reason(&grpc.list_terminals(request(token)).await.unwrap_err()), "PAGE_TOKEN_INVALID");
+    }
+
+    async fn settings_over_the_api_have_masks_etags_and_revisions(db: Db) {
+        let device = Fake::default();
+        let terminals = open(&db, device.clone()).await;
+        let terminal = terminals.identity().terminal.name();
+        let grpc = Grpc::new(terminals, "1.2.3");
+        let get = || grpc.get_terminal_settings(request(v1::GetTerminalSettingsRequest { terminal: terminal.clone() }));
+        let before = get().await.unwrap().into_inner();
+        let update = |settings, paths: &[&str]| {
+            let update_mask = Some(prost_types::FieldMask { paths: paths.iter().map(|p| (*p).to_owned()).collect() });
+            let settings = Some(settings);
+            request(v1::UpdateTerminalSettingsRequest { terminal: terminal.clone(), settings, update_mask })
+        };
+        let wanted = v1::TerminalSettings { fpir_target: 0.01, display_name: "x".into(), ..before.clone() };
+        let after = grpc.update_terminal_settings(update(wanted.clone(), &["fpir_target"])).await.unwrap().into_inner();
+        assert_eq!((after.revision, after.display_name.as_str(), after.fpir_target), (2, "Gate A", 0.01));
+        assert_eq!(get().await.unwrap().into_inner(), after);
+        for (settings, paths, expected) in [
+            (wanted.clone(), vec!["fpir_target"], "ETAG_MISMATCH"),
+            (v1::TerminalSettings { etag: String::new(), ..wanted.clone() }, vec!["nonsense"], "UPDATE_MASK_INVALID"),
+            (v1::TerminalSettings { fpir_target: 1.0, etag: String::new(), ..wanted }, vec!["*"], "FIELD_INVALID"),
+        ] {
+            let status = grpc.update_terminal_settings(update(settings, &paths)).await.unwrap_err();
+            assert_eq!(reason(&status), expected);
+        }
+        assert_eq!(*device.obeyed.lock().unwrap(), [2]);
+    }
+
+    async fn a_terminal_without_a_door_says_so_and_adoption_is_the_hubs(db: Db) {
+        let terminals = open(&db, Fake::default()).await;
+        let name = terminals.identity().terminal.name();
+        let grpc = Grpc::new(terminals, "1.2.3");
+        let open = v1::OpenDoorRequest { name: name.clone() };
+        assert_eq!(reason(&grpc.open_door(request(open.clone())).await.unwrap_err()), "HARDWARE_ABSENT");
+        assert_eq!(reason(&grpc.open_door(Request::new(open)).await.unwrap_err()), "INTERNAL");
+        let status = grpc.get_terminal_status(request(v1::GetTerminalStatusRequest { name })).await.unwrap();
+        let status = status.into_inner();
+        assert_eq!((status.people, status.templates, status.events_in_log), (2, 3, 5));
+        assert!(status.disk_size_bytes > 0 && status.last_recognition_time.is_none());
+        for refused in [
+            grpc.list_adoption_requests(request(Default::default())).await.map(drop),
+            grpc.adopt_terminal(request(Default::default())).await.map(drop),
+            grpc.create_adoption_token(request(Default::default())).await.map(drop),
+            grpc.revoke_terminal(request(Default::default())).await.map(drop),
+        ] {
+            assert_eq!(reason(&refused.unwrap_err()), "NOT_SERVED_HERE");
+        }
+    }
+}
