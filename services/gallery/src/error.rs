@@ -6,6 +6,8 @@ use rollcall_core::{BadName, Fault, PersonId, Reason};
 use rollcall_store::StoreError;
 use rollcall_store::requests::RequestError;
 
+use crate::RecogniseError;
+
 /// Why the gallery did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum GalleryError {
@@ -122,6 +124,9 @@ pub enum GalleryError {
     /// A request id that belongs to another request.
     #[error(transparent)]
     Request(RequestError),
+    /// Faces were not read or compared.
+    #[error(transparent)]
+    Recognise(#[from] RecogniseError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -155,6 +160,7 @@ impl GalleryError {
             Self::Ledger { .. } | Self::Damaged(_) => fault(Reason::DataDamaged),
             Self::LedgerFile { .. } => fault(Reason::Unavailable),
             Self::Request(error) => error.fault(),
+            Self::Recognise(error) => error.fault(),
             Self::Store(error) => error.fault(),
         }
     }

@@ -3,7 +3,12 @@
 //! What it does is in `gallery/`, by what it is about; each write is one transaction that notes the change in the feed,
 //! runs to its end although its caller has gone, and wakes the watchers once it is committed.
 
-use std::sync::{Arc, PoisonError, RwLock};
+mod enrolment;
+mod faces;
+mod mismatches;
+mod recognition;
+
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use rollcall_core::{GalleryId, SiteZone};
 use rollcall_store::{Db, Migration, Tx, Writes};
@@ -11,7 +16,13 @@ use tokio::sync::watch;
 
 use crate::GalleryError;
 use crate::keys::{Key, Keys};
+use crate::recogniser::Recogniser;
 use crate::store::{changes, schema};
+
+pub use enrolment::EnrolOptions;
+pub(crate) use enrolment::Enrolled;
+pub(crate) use mismatches::Evidence;
+pub(crate) use recognition::Identified;
 
 /// The people of a site. A clone is another handle to the same.
 #[derive(Clone)]
@@ -27,6 +38,7 @@ pub(crate) struct Shared {
     gallery_id: GalleryId,
     zone: RwLock<SiteZone>,
     newest: watch::Sender<i64>,
+    recogniser: OnceLock<Arc<Recogniser>>,
 }
 
 /// What a gallery is opened with.
@@ -63,6 +75,7 @@ impl Gallery {
             gallery_id,
             zone: RwLock::new(options.zone),
             newest: watch::Sender::new(newest),
+            recogniser: OnceLock::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }

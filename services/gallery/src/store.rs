@@ -5,6 +5,9 @@
 
 pub(crate) mod changes;
 pub(crate) mod consents;
+pub(crate) mod enrolments;
+pub(crate) mod faces;
+pub(crate) mod mismatches;
 pub(crate) mod people;
 pub(crate) mod schema;
 pub(crate) mod templates;
