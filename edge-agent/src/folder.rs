@@ -10,6 +10,8 @@ pub const SITE: &str = "site.db";
 pub const GALLERY_KEY: &str = "gallery.key";
 /// The certificate of this program's own authority.
 pub const CA: &str = "ca.pem";
+/// Its key.
+pub const CA_KEY: &str = "ca.key";
 /// The administrator's token.
 pub const ADMIN_TOKEN: &str = "admin.token";
 /// Where the running program can be reached from this machine: one line, https://HOST:PORT.

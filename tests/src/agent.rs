@@ -60,7 +60,7 @@ impl Agent {
     pub fn run_command(&self) -> Command {
         let mut command = Command::new(edge_agent());
         command.arg("--models").arg(repository("models")).arg("run").arg("--data").arg(self.data());
-        command.args(["--listen", "127.0.0.1:0"]).args(&self.options);
+        command.args(["--address", "127.0.0.1:0"]).args(&self.options);
         command
     }
 

@@ -66,9 +66,14 @@ impl Webhook {
         self.calls.recv_timeout(Duration::from_secs(60)).expect("a request")
     }
 
+    /// A request that has been made, if there is one.
+    pub fn waiting(&self) -> Option<Call> {
+        self.calls.try_recv().ok()
+    }
+
     /// Whether there was none since.
     pub fn is_quiet(&self) -> bool {
-        self.calls.try_recv().is_err()
+        self.waiting().is_none()
     }
 }
 

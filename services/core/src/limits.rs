@@ -251,13 +251,6 @@ pub const FPIR_TARGET_DEFAULT: f64 = 0.001;
 /// Bytes of a configuration file. The example with every key and its explanation has 4 KiB.
 pub const CONFIG_SIZE_BYTES: u64 = 64 << 10;
 
-/// Milliseconds that a door may wait for its event to be written. Below 10 a healthy card is not done; longer than ten
-/// seconds nobody stands before a door.
-pub const LOG_PATIENCE_MS: std::ops::RangeInclusive<u64> = 10..=10_000;
-
-/// The wait when nothing says otherwise: with it a face opens the door within half a second.
-pub const LOG_PATIENCE_DEFAULT_MS: u64 = 250;
-
 /// Names and addresses of one machine in its certificate, beside those that it finds itself.
 pub const CERTIFICATE_NAMES: usize = 32;
 
