@@ -3,15 +3,14 @@
 //! `log.db` has logs and events ([`LOG_MIGRATIONS`]); `site.db` has the rest ([`SITE_MIGRATIONS`]). A hub has both sets
 //! in one database, so each set has a history of its own.
 
+pub(crate) mod events;
+pub(crate) mod log;
+pub(crate) mod notes;
+
 use rollcall_store::Migration;
 
-pub(crate) mod registers;
-pub(crate) mod timetable;
-
 /// Tables of `log.db`.
-pub const LOG_MIGRATIONS: &[Migration] = &[EVENTS, registers::LOG_MIGRATION];
-
-const EVENTS: Migration = Migration {
+pub const LOG_MIGRATIONS: &[Migration] = &[Migration {
     name: "attendance-log/0001_events",
     sql: "\
 create table attendance_feed (
@@ -51,19 +50,17 @@ create table attendance_event (
     stamped_us INTEGER not null,
     time_trust INTEGER not null,
     at_us INTEGER not null,
-    is_damaged INTEGER not null,
+    damage INTEGER not null,
     unique (log_id, seq)
 ) STRICT;
 create index attendance_event_id on attendance_event (event_id);
 create index attendance_event_person on attendance_event (person_id, at_us) where person_id is not null;
 create index attendance_event_person_position on attendance_event (person_id, position) where person_id is not null;
 create index attendance_event_at on attendance_event (at_us);",
-};
+}];
 
 /// Tables of `site.db`.
-pub const SITE_MIGRATIONS: &[Migration] = &[NOTES, timetable::MIGRATION, registers::MIGRATION];
-
-const NOTES: Migration = Migration {
+pub const SITE_MIGRATIONS: &[Migration] = &[Migration {
     name: "attendance/0001_notes",
     sql: "\
 create table attendance_note (
@@ -74,4 +71,4 @@ create table attendance_note (
 ) STRICT;
 create index attendance_note_person on attendance_note (person_id);
 create index attendance_note_unsettled on attendance_note (is_settled) where is_settled = 0;",
-};
+}];
