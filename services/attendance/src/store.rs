@@ -5,8 +5,13 @@
 
 use rollcall_store::Migration;
 
+pub(crate) mod registers;
+pub(crate) mod timetable;
+
 /// Tables of `log.db`.
-pub const LOG_MIGRATIONS: &[Migration] = &[Migration {
+pub const LOG_MIGRATIONS: &[Migration] = &[EVENTS, registers::LOG_MIGRATION];
+
+const EVENTS: Migration = Migration {
     name: "attendance-log/0001_events",
     sql: "\
 create table attendance_feed (
@@ -53,10 +58,12 @@ create index attendance_event_id on attendance_event (event_id);
 create index attendance_event_person on attendance_event (person_id, at_us) where person_id is not null;
 create index attendance_event_person_position on attendance_event (person_id, position) where person_id is not null;
 create index attendance_event_at on attendance_event (at_us);",
-}];
+};
 
 /// Tables of `site.db`.
-pub const SITE_MIGRATIONS: &[Migration] = &[Migration {
+pub const SITE_MIGRATIONS: &[Migration] = &[NOTES, timetable::MIGRATION, registers::MIGRATION];
+
+const NOTES: Migration = Migration {
     name: "attendance/0001_notes",
     sql: "\
 create table attendance_note (
@@ -67,4 +74,4 @@ create table attendance_note (
 ) STRICT;
 create index attendance_note_person on attendance_note (person_id);
 create index attendance_note_unsettled on attendance_note (is_settled) where is_settled = 0;",
-}];
+};
