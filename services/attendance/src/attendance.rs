@@ -1,10 +1,13 @@
 //! [`Attendance`]: the service, as its program holds it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rollcall_core::limits;
 use rollcall_store::{Db, Writes};
+use tokio::sync::Semaphore;
 
-use crate::{Log, People};
+use crate::{Doors, Log, People};
 
 /// The service. A clone is another handle to the same.
 #[derive(Clone)]
@@ -17,13 +20,28 @@ struct Inner {
     site: Db,
     writes: Writes,
     people: Arc<dyn People>,
+    doors: Arc<dyn Doors>,
+    tmp: PathBuf,
+    turn: Semaphore,
+    exports: Arc<Semaphore>,
 }
 
 impl Attendance {
-    /// The service over an open log and the site's database (`site.db`, with [`crate::SITE_MIGRATIONS`]). The site's time zone is one
-    /// of its settings.
-    pub fn new(log: Log, site: Db, writes: Writes, people: Arc<dyn People>) -> Self {
-        Self { inner: Arc::new(Inner { log, site, writes, people }) }
+    /// The service over an open log and the site's database (`site.db`, with [`crate::SITE_MIGRATIONS`] and
+    /// `rollcall_store::requests::MIGRATIONS`). Spreadsheets in the making are in the folder `tmp`, without a name: they
+    /// are gone when they are no longer needed, and when the program is killed. The site's time zone is one of its
+    /// settings.
+    pub fn new(
+        log: Log,
+        site: Db,
+        writes: Writes,
+        people: Arc<dyn People>,
+        doors: Arc<dyn Doors>,
+        tmp: PathBuf,
+    ) -> Self {
+        let exports = Arc::new(Semaphore::new(limits::EXPORTS));
+        let turn = Semaphore::new(1);
+        Self { inner: Arc::new(Inner { log, site, writes, people, doors, tmp, turn, exports }) }
     }
 
     /// Events. `log().db()` reads them.
@@ -44,5 +62,26 @@ impl Attendance {
     /// Who there is.
     pub(crate) fn people(&self) -> &dyn People {
         &*self.inner.people
+    }
+
+    /// How far the doors have reported.
+    pub(crate) fn doors(&self) -> &dyn Doors {
+        &*self.inner.doors
+    }
+
+    /// Where spreadsheets are made.
+    pub(crate) fn tmp(&self) -> &Path {
+        &self.inner.tmp
+    }
+
+    /// Whose turn it is to change a register: one at a time reads a mark, decides, and appends an event. Taken inside
+    /// a write, which runs to its end.
+    pub(crate) fn turn(&self) -> &Semaphore {
+        &self.inner.turn
+    }
+
+    /// Exports that may run at once.
+    pub(crate) fn exports(&self) -> &Arc<Semaphore> {
+        &self.inner.exports
     }
 }

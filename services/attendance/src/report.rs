@@ -34,7 +34,8 @@ impl Counts {
     pub fn by_code(&self, set: CodeSet) -> Vec<(&'static str, u32)> {
         let count = |code: &'static str| (code, self.codes.get(code).map_or(0, |(_, count)| *count));
         let known = set.all().iter().map(|code| code.code);
-        let other = self.codes.keys().filter(|code| set.all().iter().all(|known| known.code != **code)).copied();
+        let other =
+            self.codes.keys().filter(|code| set.all().iter().all(|known| known.code != **code)).copied();
         known.chain(other).map(count).collect()
     }
 }

@@ -3,10 +3,11 @@
 //! `log.db` has logs and events ([`LOG_MIGRATIONS`]); `site.db` has the rest ([`SITE_MIGRATIONS`]). A hub has both sets
 //! in one database, so each set has a history of its own.
 
-use rollcall_store::Migration;
-
+pub(crate) mod notes;
 pub(crate) mod registers;
 pub(crate) mod timetable;
+
+use rollcall_store::Migration;
 
 /// Tables of `log.db`.
 pub const LOG_MIGRATIONS: &[Migration] = &[EVENTS, registers::LOG_MIGRATION];

@@ -373,3 +373,13 @@ pub const EVENT_SCAN: i64 = 50_000;
 
 /// Days that an event recorded by hand may lie back: a month's registers are done then.
 pub const RECORD_BACK_DAYS: u64 = 31;
+
+/// Registers that close in one go: some hundred lines each, committed one by one; the rest a minute later.
+pub const CLOSINGS_AT_ONCE: usize = 100;
+
+/// Days for which a register closes by itself once every terminal has reported. A terminal that is silent for longer
+/// is a matter for people, and so are registers that wait for it.
+pub const CLOSING_DAYS: i64 = 35;
+
+/// Exports that run at once: each reads the database as fast as it can.
+pub const EXPORTS: usize = 4;

@@ -167,6 +167,25 @@ pub(crate) async fn closed_between(
     Ok(names.into_iter().collect())
 }
 
+/// The days from `first` to `last` on which a period's register is closed.
+pub(crate) async fn closed_days(
+    tx: &mut Tx,
+    period: PeriodId,
+    first: SiteDay,
+    last: SiteDay,
+) -> Result<BTreeSet<SiteDay>, StoreError> {
+    let days: Vec<String> = on!(tx, connection => {
+        sqlx::query_scalar("select day from attendance_closing where period_id = $1 and day >= $2 and day <= $3")
+            .bind(period.as_bytes())
+            .bind(first.to_string())
+            .bind(last.to_string())
+            .fetch_all(connection)
+            .await
+    })?;
+    let days = parsed(days, "attendance_closing", |day| day_from_text(&day))?;
+    Ok(days.into_iter().collect())
+}
+
 /// The last day on which a period has a closed register.
 pub(crate) async fn last_closed_day(tx: &mut Tx, period: PeriodId) -> Result<Option<SiteDay>, StoreError> {
     let day: Option<String> = on!(tx, connection => {
@@ -308,7 +327,10 @@ pub(crate) async fn passages(
         let Some(last) = rows.last() else { return Ok(()) };
         after = (last.at_us, last.position);
         let within = |(_, passage): &(PersonId, Passage)| (from..to).contains(&passage.time);
-        rows.into_iter().filter_map(passage).filter(within).for_each(|(person, passage)| take(person, passage));
+        rows.into_iter()
+            .filter_map(passage)
+            .filter(within)
+            .for_each(|(person, passage)| take(person, passage));
     }
 }
 
@@ -360,16 +382,6 @@ pub(crate) async fn amendments_of(
     Ok(rows.into_iter().filter_map(amendment).collect())
 }
 
-/// The free text that belongs to an event.
-pub(crate) async fn note_of(tx: &mut Tx, event: EventId) -> Result<Option<String>, StoreError> {
-    on!(tx, connection => {
-        sqlx::query_scalar("select note from attendance_note where event_id = $1")
-            .bind(event.as_bytes())
-            .fetch_optional(connection)
-            .await
-    })
-}
-
 /// The passage in an event. `None` for what is none, or cannot be read: it is stored, and counts for nobody.
 fn passage(row: EventRow) -> Option<(PersonId, Passage)> {
     let record = v1::EventRecord::decode(&row.bytes[..]).ok()?;
@@ -385,8 +397,7 @@ fn passage(row: EventRow) -> Option<(PersonId, Passage)> {
         }
         _ => return None,
     };
-    let direction =
-        if direction == v1::Direction::Out as i32 { Direction::Out } else { Direction::In };
+    let direction = if direction == v1::Direction::Out as i32 { Direction::Out } else { Direction::In };
     let person = PersonId::from_name(&person).ok()?;
     Some((person, Passage { time, event, position: row.position, terminal, direction }))
 }

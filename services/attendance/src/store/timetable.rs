@@ -99,7 +99,10 @@ struct SettingsRow {
 }
 
 pub(super) fn damaged(table: &'static str) -> StoreError {
-    StoreError::Damaged { place: "of this site".into(), detail: format!("a row of {table} does not make sense") }
+    StoreError::Damaged {
+        place: "of this site".into(),
+        detail: format!("a row of {table} does not make sense"),
+    }
 }
 
 impl PeriodRow {
