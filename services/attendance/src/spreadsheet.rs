@@ -29,7 +29,7 @@ pub(crate) type Piece = Result<Vec<u8>, AttendanceError>;
 /// Writes a sheet. Blocks: it has a thread of its own. Ends early when nobody takes its pieces any more.
 pub(crate) fn write(
     tmp: &Path,
-    columns: &[&'static str],
+    columns: &[String],
     parts: mpsc::Receiver<Part>,
     pieces: &mpsc::Sender<Piece>,
 ) {
@@ -51,7 +51,7 @@ pub(crate) fn write(
 /// The workbook with all rows; `None` when they broke off.
 fn rows(
     tmp: &Path,
-    columns: &[&'static str],
+    columns: &[String],
     mut parts: mpsc::Receiver<Part>,
 ) -> Result<Option<Workbook>, AttendanceError> {
     let mut workbook = Workbook::new();
@@ -64,7 +64,7 @@ fn rows(
     let bold = Format::new().set_bold();
     for (column, name) in (0..).zip(columns) {
         sheet.set_column_width(column, 18)?;
-        sheet.write_string_with_format(0, column, *name, &bold)?;
+        sheet.write_string_with_format(0, column, name, &bold)?;
     }
     let mut number = 1;
     while let Some(part) = parts.blocking_recv() {
@@ -134,7 +134,7 @@ mod tests {
         let (parts, to_thread) = mpsc::channel(4);
         let (pieces, mut from_thread) = mpsc::channel(4);
         let tmp = folder.path().to_owned();
-        let thread = std::thread::spawn(move || write(&tmp, &["name", "count"], to_thread, &pieces));
+        let thread = std::thread::spawn(move || write(&tmp, &["name".to_owned(), "count".to_owned()], to_thread, &pieces));
         parts.blocking_send(Part::Rows(rows)).unwrap();
         if end {
             parts.blocking_send(Part::End).unwrap();

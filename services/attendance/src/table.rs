@@ -66,12 +66,12 @@ pub(crate) struct CsvRows {
 
 impl CsvRows {
     /// With the byte order mark and the names of the columns.
-    pub(crate) fn new(columns: &[&str]) -> Self {
+    pub(crate) fn new(columns: &[String]) -> Self {
         let mut begin = Vec::from("\u{feff}");
         begin.reserve(8 << 10);
         let writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(begin);
         let mut rows = Self { writer };
-        rows.push(&columns.iter().map(|column| Cell::from(*column)).collect::<Vec<_>>());
+        rows.push(&columns.iter().map(|column| Cell::Text(column.clone())).collect::<Vec<_>>());
         rows
     }
 
@@ -187,7 +187,7 @@ pub(crate) mod tests {
     }
 
     fn written(rows: &[Vec<Cell>]) -> Vec<u8> {
-        let mut csv = CsvRows::new(&["name", "count"]);
+        let mut csv = CsvRows::new(&["name".to_owned(), "count".to_owned()]);
         let mut bytes = Vec::new();
         for row in rows {
             csv.push(row);
@@ -251,7 +251,7 @@ pub(crate) mod tests {
         #[test]
         fn any_text_comes_back(texts in prop::collection::vec(any::<String>(), 1..8)) {
             let row: Row = texts.iter().map(|text| Cell::from(text.as_str())).collect();
-            let columns = vec!["c"; texts.len()];
+            let columns = vec!["c".to_owned(); texts.len()];
             let mut csv = CsvRows::new(&columns);
             csv.push(&row);
             let read = read(&csv.take());
