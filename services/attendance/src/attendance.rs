@@ -6,8 +6,10 @@ use std::sync::Arc;
 use rollcall_core::limits;
 use rollcall_store::{Db, Writes};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::{Doors, Log, People};
+use crate::{AttendanceError, Doors, Log, People};
 
 /// The service. A clone is another handle to the same.
 #[derive(Clone)]
@@ -24,6 +26,9 @@ struct Inner {
     tmp: PathBuf,
     turn: Semaphore,
     exports: Arc<Semaphore>,
+    watchers: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Attendance {
@@ -31,22 +36,45 @@ impl Attendance {
     /// `rollcall_store::requests::MIGRATIONS`). Spreadsheets in the making are in the folder `tmp`, without a name: they
     /// are gone when they are no longer needed, and when the program is killed. The site's time zone is one of its
     /// settings.
-    pub fn new(
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn open(
         log: Log,
         site: Db,
         writes: Writes,
         people: Arc<dyn People>,
         doors: Arc<dyn Doors>,
         tmp: PathBuf,
-    ) -> Self {
-        let exports = Arc::new(Semaphore::new(limits::EXPORTS));
-        let turn = Semaphore::new(1);
-        Self { inner: Arc::new(Inner { log, site, writes, people, doors, tmp, turn, exports }) }
+    ) -> Result<Self, AttendanceError> {
+        let inner = Inner {
+            log,
+            site,
+            writes,
+            people,
+            doors,
+            tmp,
+            turn: Semaphore::new(1),
+            exports: Arc::new(Semaphore::new(limits::EXPORTS)),
+            watchers: Arc::new(Semaphore::new(limits::EVENT_WATCHERS)),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        let attendance = Self { inner: Arc::new(inner) };
+        attendance.sweep_notes().await?;
+        Ok(attendance)
     }
 
     /// Events. `log().db()` reads them.
-    pub(crate) fn log(&self) -> &Log {
+    pub fn log(&self) -> &Log {
         &self.inner.log
+    }
+
+    /// Ends every watcher and waits for them. Writes and the log are closed by whoever opened them.
+    pub async fn stop(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
     }
 
     /// Timetable, settings, notes.
@@ -83,5 +111,20 @@ impl Attendance {
     /// Exports that may run at once.
     pub(crate) fn exports(&self) -> &Arc<Semaphore> {
         &self.inner.exports
+    }
+
+    /// One permit for each that watches.
+    pub(crate) fn watchers(&self) -> &Arc<Semaphore> {
+        &self.inner.watchers
+    }
+
+    /// Where watchers run.
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.inner.tasks
+    }
+
+    /// Cancelled when the service stops.
+    pub(crate) fn stopping(&self) -> &CancellationToken {
+        &self.inner.stop
     }
 }

@@ -6,25 +6,38 @@
 //! Not here: who a person is (the gallery), which door opened (the terminal), how events travel to a hub (sync).
 
 mod attendance;
+mod chain;
+mod clock;
 pub mod codes;
 mod convert;
+mod cursor;
 mod error;
+mod events;
 mod grpc;
+mod kind;
 mod log;
+mod pages;
 mod people;
 mod planning;
+mod record;
 pub mod register;
 mod registers;
 pub mod report;
 mod reports;
+mod salvage;
 mod spreadsheet;
 mod store;
 mod table;
+mod time;
 pub mod timetable;
+mod watch;
 
 pub use attendance::Attendance;
+pub use clock::{Clock, SystemClock};
 pub use error::AttendanceError;
-pub use log::{Appended, Log, NewEvent};
+pub use log::{Appended, Findings, Identity, Log, LogHealth, Logged, NewEvent, OpenReason, Opened};
 pub use people::{Answer, Doors, Member, People};
 pub use reports::{ReportRange, ReportRow, Subject};
+pub use salvage::Salvaged;
 pub use store::{LOG_MIGRATIONS, SITE_MIGRATIONS};
+pub use time::{Quality, Reading};
