@@ -1,5 +1,6 @@
 //! [`Attendance`]: the service, as its program holds it.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rollcall_core::limits;
@@ -8,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::{AttendanceError, Log, People};
+use crate::{AttendanceError, Doors, Log, People};
 
 /// The service. A clone is another handle to the same.
 #[derive(Clone)]
@@ -21,6 +22,10 @@ struct Inner {
     site: Db,
     writes: Writes,
     people: Arc<dyn People>,
+    doors: Arc<dyn Doors>,
+    tmp: PathBuf,
+    turn: Semaphore,
+    exports: Arc<Semaphore>,
     watchers: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -28,7 +33,9 @@ struct Inner {
 
 impl Attendance {
     /// The service over an open log and the site's database (`site.db`, with [`crate::SITE_MIGRATIONS`] and
-    /// `rollcall_store::requests::MIGRATIONS`). The site's time zone is one of its settings.
+    /// `rollcall_store::requests::MIGRATIONS`). Spreadsheets in the making are in the folder `tmp`, without a name: they
+    /// are gone when they are no longer needed, and when the program is killed. The site's time zone is one of its
+    /// settings.
     ///
     /// # Errors
     /// A database that does not answer.
@@ -37,10 +44,23 @@ impl Attendance {
         site: Db,
         writes: Writes,
         people: Arc<dyn People>,
+        doors: Arc<dyn Doors>,
+        tmp: PathBuf,
     ) -> Result<Self, AttendanceError> {
-        let watchers = Arc::new(Semaphore::new(limits::EVENT_WATCHERS));
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let attendance = Self { inner: Arc::new(Inner { log, site, writes, people, watchers, tasks, stop }) };
+        let inner = Inner {
+            log,
+            site,
+            writes,
+            people,
+            doors,
+            tmp,
+            turn: Semaphore::new(1),
+            exports: Arc::new(Semaphore::new(limits::EXPORTS)),
+            watchers: Arc::new(Semaphore::new(limits::EVENT_WATCHERS)),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        let attendance = Self { inner: Arc::new(inner) };
         attendance.sweep_notes().await?;
         Ok(attendance)
     }
@@ -70,6 +90,27 @@ impl Attendance {
     /// Who there is.
     pub(crate) fn people(&self) -> &dyn People {
         &*self.inner.people
+    }
+
+    /// How far the doors have reported.
+    pub(crate) fn doors(&self) -> &dyn Doors {
+        &*self.inner.doors
+    }
+
+    /// Where spreadsheets are made.
+    pub(crate) fn tmp(&self) -> &Path {
+        &self.inner.tmp
+    }
+
+    /// Whose turn it is to change a register: one at a time reads a mark, decides, and appends an event. Taken inside
+    /// a write, which runs to its end.
+    pub(crate) fn turn(&self) -> &Semaphore {
+        &self.inner.turn
+    }
+
+    /// Exports that may run at once.
+    pub(crate) fn exports(&self) -> &Arc<Semaphore> {
+        &self.inner.exports
     }
 
     /// One permit for each that watches.

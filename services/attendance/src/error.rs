@@ -71,9 +71,30 @@ pub enum AttendanceError {
         /// Why not.
         source: std::io::Error,
     },
+    /// It was changed since its etag was read.
+    #[error("{0} was changed since it was read; read it again, then repeat the change")]
+    Changed(String),
+    /// It is in a state in which this cannot be done.
+    #[error("{0}")]
+    Forbidden(String),
+    /// A limit of this program.
+    #[error("{0}")]
+    Full(String),
+    /// An update mask with a field that does not exist or cannot be changed.
+    #[error("update_mask has \"{0}\"; give time_zone, code_set, both, or no mask for both")]
+    Mask(String),
+    /// A spreadsheet could not be written.
+    #[error("the spreadsheet could not be written: {0}; is there room in the data folder?")]
+    Spreadsheet(#[from] rust_xlsxwriter::XlsxError),
     /// A fault of this program.
     #[error("{0}")]
     Internal(&'static str),
+}
+
+impl From<Fault> for AttendanceError {
+    fn from(fault: Fault) -> Self {
+        Self::Elsewhere(fault)
+    }
 }
 
 impl AttendanceError {
@@ -96,6 +117,11 @@ impl AttendanceError {
             Self::WatchersFull | Self::EventTooLarge { .. } => Fault::new(Reason::LimitReached, self),
             Self::LogFull | Self::LogFailed(_) | Self::Stopping => Fault::new(Reason::Unavailable, self),
             Self::File { .. } => Fault::new(Reason::Internal, self),
+            Self::Changed(name) => Fault::new(Reason::EtagMismatch, self).with("name", name),
+            Self::Forbidden(_) => Fault::new(Reason::StateForbids, self),
+            Self::Full(_) => Fault::new(Reason::LimitReached, self),
+            Self::Mask(field) => Fault::new(Reason::UpdateMaskInvalid, self).with("field", field),
+            Self::Spreadsheet(_) => Fault::new(Reason::Unavailable, self),
             Self::Internal(_) => Fault::new(Reason::Internal, self),
         }
     }

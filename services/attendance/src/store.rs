@@ -6,11 +6,15 @@
 pub(crate) mod events;
 pub(crate) mod log;
 pub(crate) mod notes;
+pub(crate) mod registers;
+pub(crate) mod timetable;
 
 use rollcall_store::Migration;
 
 /// Tables of `log.db`.
-pub const LOG_MIGRATIONS: &[Migration] = &[Migration {
+pub const LOG_MIGRATIONS: &[Migration] = &[EVENTS, registers::LOG_MIGRATION];
+
+const EVENTS: Migration = Migration {
     name: "attendance-log/0001_events",
     sql: "\
 create table attendance_feed (
@@ -57,10 +61,12 @@ create index attendance_event_id on attendance_event (event_id);
 create index attendance_event_person on attendance_event (person_id, at_us) where person_id is not null;
 create index attendance_event_person_position on attendance_event (person_id, position) where person_id is not null;
 create index attendance_event_at on attendance_event (at_us);",
-}];
+};
 
 /// Tables of `site.db`.
-pub const SITE_MIGRATIONS: &[Migration] = &[Migration {
+pub const SITE_MIGRATIONS: &[Migration] = &[NOTES, timetable::MIGRATION, registers::MIGRATION];
+
+const NOTES: Migration = Migration {
     name: "attendance/0001_notes",
     sql: "\
 create table attendance_note (
@@ -71,4 +77,4 @@ create table attendance_note (
 ) STRICT;
 create index attendance_note_person on attendance_note (person_id);
 create index attendance_note_unsettled on attendance_note (is_settled) where is_settled = 0;",
-}];
+};

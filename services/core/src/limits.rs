@@ -408,3 +408,12 @@ pub const IMPORT_ROWS: usize = 100_000;
 
 /// Rows with a mistake that an answer names: who has more has the wrong file.
 pub const IMPORT_MISTAKES: usize = 100;
+/// Registers that close in one go: some hundred lines each, committed one by one; the rest a minute later.
+pub const CLOSINGS_AT_ONCE: usize = 100;
+
+/// Days for which a register closes by itself once every terminal has reported. A terminal that is silent for longer
+/// is a matter for people, and so are registers that wait for it.
+pub const CLOSING_DAYS: i64 = 35;
+
+/// Exports that run at once: each reads the database as fast as it can.
+pub const EXPORTS: usize = 4;
