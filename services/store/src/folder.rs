@@ -114,7 +114,7 @@ pub(crate) fn lock(folder: &Path) -> Result<File, StoreError> {
             }
             Err(TryLockError::Error(source)) => return Err(file_error("lock", &path, source)),
         }
-        // A restore may have put another folder in this one's place while we waited.
+        // Between the two calls a restore may have put another folder in this one's place.
         if is_same_file(&file, &path) {
             let program = std::env::current_exe().ok();
             let program = program.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());

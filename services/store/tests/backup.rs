@@ -3,13 +3,15 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rollcall_store::testing::postgres;
-use rollcall_store::{Backup, Kind, RESTORED, SecretString, StoreError, Writes, restore};
+use rollcall_store::{Backup, FactsFuture, Kind, RESTORED, SecretString, StoreError, Tx, Writes, restore};
 use support::site::{KNOWN, LOG, Site, assert_a_moment, head, log_facts, made, names, passphrase};
 use support::{child, killed_at, strace, told};
 
@@ -146,6 +148,25 @@ async fn a_damaged_database_makes_no_backup() {
     let out = parent.path().join("site.backup");
     let error = site.backup().write(&out, None).await.unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. } | StoreError::BackupDamaged { .. }), "{error}");
+    assert!(!out.exists());
+    site.close().await;
+}
+
+/// Tells something else each time, as a database would that came back from the disk as another.
+fn fickle_facts(_: &mut Tx) -> FactsFuture<'_> {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+    Box::pin(async move { Ok(BTreeMap::from([("asked".to_owned(), asked.to_string())])) })
+}
+
+#[tokio::test]
+async fn a_backup_that_tells_other_facts_when_it_is_read_back_does_not_count() {
+    let parent = tempfile::tempdir().unwrap();
+    let site = Site::open(&parent.path().join("data")).await;
+    let out = parent.path().join("site.backup");
+    let backup = Backup::new(&site.folder).database("log.db", &site.log, fickle_facts);
+    let error = backup.write(&out, None).await.unwrap_err();
+    assert!(error.to_string().contains("\"log.db\" came back changed"), "{error}");
     assert!(!out.exists());
     site.close().await;
 }
