@@ -98,7 +98,10 @@ pub(crate) fn verifier(key: &Key, kind: CredentialKind, value: &[u8]) -> [u8; 32
 /// The text of a badge.
 pub(crate) fn badge(key: &Key, id: CredentialId) -> String {
     let mac = key.mac(&[b"badge", id.as_bytes()]);
-    format!("{BADGE_PREFIX}{}", URL_SAFE_NO_PAD.encode([id.as_bytes(), &mac[..BADGE_MAC_SIZE_BYTES]].concat()))
+    format!(
+        "{BADGE_PREFIX}{}",
+        URL_SAFE_NO_PAD.encode([id.as_bytes(), &mac[..BADGE_MAC_SIZE_BYTES]].concat())
+    )
 }
 
 /// The credential of a badge that this site made.
@@ -115,10 +118,16 @@ pub(crate) fn badge_id(key: &Key, text: &str) -> Option<CredentialId> {
 /// A PIN that somebody has chosen: 6 to 10 digits, and not one that comes to everybody's mind.
 pub(crate) fn chosen_pin(value: &str) -> Result<&str, GalleryError> {
     if !(6..=10).contains(&value.len()) || !value.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(GalleryError::invalid("value", "is no PIN; give 6 to 10 digits, or nothing for a random one"));
+        return Err(GalleryError::invalid(
+            "value",
+            "is no PIN; give 6 to 10 digits, or nothing for a random one",
+        ));
     }
     if is_trivial(value) {
-        return Err(GalleryError::invalid("value", "is a PIN that is easy to guess; give another, or nothing"));
+        return Err(GalleryError::invalid(
+            "value",
+            "is a PIN that is easy to guess; give another, or nothing",
+        ));
     }
     Ok(value)
 }
@@ -179,8 +188,22 @@ mod tests {
     #[test]
     fn pins_that_come_to_mind_are_refused() {
         for bad in [
-            "", "12345", "12345678901", "12a456", "１２３４５６", "-12345", "000000", "9999999999", "123456", "987654",
-            "890123", "135791", "121212", "123123", "1234512345", "11111111",
+            "",
+            "12345",
+            "12345678901",
+            "12a456",
+            "１２３４５６",
+            "-12345",
+            "000000",
+            "9999999999",
+            "123456",
+            "987654",
+            "890123",
+            "135791",
+            "121212",
+            "123123",
+            "1234512345",
+            "11111111",
         ] {
             assert!(chosen_pin(bad).is_err(), "{bad}");
         }

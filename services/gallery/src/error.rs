@@ -7,6 +7,7 @@ use rollcall_store::StoreError;
 use rollcall_store::requests::RequestError;
 
 use crate::RecogniseError;
+use crate::import::Mistakes;
 
 /// Why the gallery did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,9 @@ pub enum GalleryError {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// A file of people with mistakes; nothing was written.
+    #[error("the file has mistakes, and nothing of it was written: {0}")]
+    Import(Mistakes),
     /// A resource name that is none.
     #[error("{field}: {source}")]
     BadName {
@@ -139,6 +143,9 @@ impl GalleryError {
         match self {
             Self::Invalid { field, .. } | Self::BadName { field, .. } => {
                 fault(Reason::FieldInvalid).with("field", field)
+            }
+            Self::Import(mistakes) => {
+                fault(Reason::FieldInvalid).with("field", "data").with("rows", mistakes.rows())
             }
             Self::Mask { .. } => fault(Reason::UpdateMaskInvalid),
             Self::Page(fault) => fault.clone(),

@@ -3,6 +3,8 @@
 use rollcall_core::limits;
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::GalleryError;
+
 /// The text as it is compared and sorted: compatibility forms made one (NFKC), capitals made small, letter by letter,
 /// so that the beginning of a text folds to the beginning of its folded form.
 pub(crate) fn folded(text: &str) -> String {
@@ -81,7 +83,16 @@ mod tests {
 
     #[test]
     fn one_line_of_text_is_let_in_as_it_is() {
-        for good in ["a", " a ", "=cmd|' /C calc'!A0", "+1", "'; drop table gallery_person; --", "\u{202e}abc", "😀", "O’Brien"] {
+        for good in [
+            "a",
+            " a ",
+            "=cmd|' /C calc'!A0",
+            "+1",
+            "'; drop table gallery_person; --",
+            "\u{202e}abc",
+            "😀",
+            "O’Brien",
+        ] {
             assert_eq!(line("f", good, 200).ok().as_deref(), Some(good));
         }
         assert!(line("f", &"漢".repeat(200), 200).is_ok());
@@ -89,7 +100,19 @@ mod tests {
 
     #[test]
     fn nothing_control_characters_and_floods_are_refused() {
-        for bad in ["", " ", "\u{3000}", "a\nb", "a\r", "\0", "a\tb", "\u{1b}[31m", "\u{85}", "\u{2028}", &"a".repeat(201)] {
+        for bad in [
+            "",
+            " ",
+            "\u{3000}",
+            "a\nb",
+            "a\r",
+            "\0",
+            "a\tb",
+            "\u{1b}[31m",
+            "\u{85}",
+            "\u{2028}",
+            &"a".repeat(201),
+        ] {
             assert!(line("f", bad, 200).is_err(), "{bad:?}");
         }
     }

@@ -16,9 +16,11 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         sql: "create table gallery_head (
                 one INTEGER not null primary key check (one = 1),
                 gallery_id BLOB,
-                revision INTEGER not null
+                revision INTEGER not null,
+                -- The zone that standing_until_us of everybody was reckoned in.
+                zone TEXT
             ) STRICT;
-            insert into gallery_head (one, gallery_id, revision) values (1, null, 0);
+            insert into gallery_head (one, gallery_id, revision, zone) values (1, null, 0, null);
 
             create table gallery_change (
                 revision INTEGER not null primary key,
