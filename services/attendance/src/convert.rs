@@ -11,6 +11,8 @@ use crate::store::events::EventFilter;
 use crate::watch::Watched;
 use crate::{AttendanceError, kind};
 
+pub(crate) mod registers;
+
 /// The instant of a timestamp; nanoseconds are cut to microseconds.
 pub(crate) fn instant(
     field: &'static str,

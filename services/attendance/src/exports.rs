@@ -5,16 +5,22 @@
 
 use std::sync::Arc;
 
+use prost::Message as _;
 use rollcall_core::{EventId, PersonId, UtcInstant, limits};
+use rollcall_proto::v1;
+use rollcall_proto::v1::event_kind::Kind;
 use rollcall_store::StoreError;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::codes::{CodeSet, State};
+use crate::events::EventView;
+use crate::kind;
 use crate::register::Amendment;
 use crate::registers::{Line, Register};
 use crate::reports::{ReportRange, ReportRow};
 use crate::spreadsheet::{self, Part, Piece};
+use crate::store::events::EventFilter;
 use crate::store::timetable::Settings;
 use crate::table::{Cell, CsvRows, Row, site_time, utc_time};
 use crate::timetable::SessionName;
@@ -29,6 +35,8 @@ const ROWS_AT_ONCE: usize = 1_000;
 /// What to write.
 #[derive(Clone, Debug)]
 pub(crate) enum What {
+    /// Events, in the order in which they were stored.
+    Events(EventFilter),
     /// The register of a session.
     Register(SessionName),
     /// A report.
@@ -79,12 +87,15 @@ impl Attendance {
     ) -> Result<Export, AttendanceError> {
         let permit = Arc::clone(self.exports()).try_acquire_owned().map_err(|_| {
             let max = limits::EXPORTS;
-            AttendanceError::Full(format!("{max} exports run already, which is the most; ask again when one is done"))
+            AttendanceError::Full(format!(
+                "{max} exports run already, which is the most; ask again when one is done"
+            ))
         })?;
         let permit = Arc::new(permit);
         let settings = self.settings().await?;
         // Before the answer begins, so that what is not there is an error and no empty file.
         let (file_name, columns) = match &what {
+            What::Events(_) => (format!("events-{}", settings.zone.day(now)), event_columns(notes)),
             What::Register(name) => {
                 self.found(*name).await?;
                 (format!("register-{}", name.day), register_columns(notes))
@@ -108,7 +119,11 @@ impl Attendance {
                     drop(permit);
                 };
                 let thread = std::thread::Builder::new().name("spreadsheet".to_owned()).spawn(write);
-                thread.map_err(|source| StoreError::File { doing: "start a thread for", path: "a spreadsheet".into(), source })?;
+                thread.map_err(|source| AttendanceError::File {
+                    doing: "start a thread for",
+                    path: "a spreadsheet".into(),
+                    source,
+                })?;
                 Sink::Xlsx { parts, count: 0 }
             }
         };
@@ -138,6 +153,17 @@ impl Attendance {
         mut sink: Sink,
     ) -> Result<(), AttendanceError> {
         match what {
+            What::Events(filter) => {
+                let mut cursor = String::new();
+                loop {
+                    let page = self.list_events(&cursor, &filter, ROWS_AT_ONCE).await?;
+                    sink.push(self.event_rows(page.events, settings, notes).await?).await?;
+                    if !page.more {
+                        break;
+                    }
+                    cursor = page.next_cursor;
+                }
+            }
             What::Register(name) => {
                 let register = self.register(name, now).await?;
                 for lines in register.lines.chunks(ROWS_AT_ONCE) {
@@ -161,6 +187,32 @@ impl Attendance {
     }
 }
 
+impl Attendance {
+    async fn event_rows(
+        &self,
+        events: Vec<EventView>,
+        settings: &Settings,
+        notes: Notes,
+    ) -> Result<Vec<Row>, AttendanceError> {
+        let told: Vec<(EventView, Told)> = events
+            .into_iter()
+            .map(|event| {
+                let told = Told::of(&event);
+                (event, told)
+            })
+            .collect();
+        let mut people: Vec<PersonId> = told.iter().filter_map(|(_, told)| told.person).collect();
+        people.sort_unstable();
+        people.dedup();
+        let names = self.people().names(people).await?;
+        let row = |(event, told): (EventView, Told)| {
+            let name = told.person.and_then(|person| names.get(&person));
+            event_row(&event, told, name, settings, notes)
+        };
+        Ok(told.into_iter().map(row).collect())
+    }
+}
+
 impl Sink {
     async fn push(&mut self, rows: Vec<Row>) -> Result<(), AttendanceError> {
         match self {
@@ -178,7 +230,9 @@ impl Sink {
                 *count += rows.len();
                 if *count > limits::SPREADSHEET_ROWS {
                     let max = limits::SPREADSHEET_ROWS;
-                    return Err(AttendanceError::Full(format!("a spreadsheet has at most {max} rows; ask for CSV")));
+                    return Err(AttendanceError::Full(format!(
+                        "a spreadsheet has at most {max} rows; ask for CSV"
+                    )));
                 }
                 Ok(parts.send(Part::Rows(rows)).await.map_err(|_| StoreError::Stopping)?)
             }
@@ -199,10 +253,141 @@ impl Sink {
     }
 }
 
+/// What a file says of an event's kind.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    kind: &'static str,
+    person: Option<PersonId>,
+    direction: &'static str,
+    session: String,
+    code: String,
+    by: String,
+    detail: String,
+}
+
+impl Told {
+    fn of(event: &EventView) -> Self {
+        let record = v1::EventRecord::decode(&event.stored.bytes[..]).unwrap_or_default();
+        let Some(kind) = record.kind.and_then(|kind| kind.kind) else { return Self::default() };
+        let told = Self { kind: kind::name_of(&kind), ..Self::default() };
+        let person = |name: &str| PersonId::from_name(name).ok();
+        match kind {
+            Kind::Recognised(seen) => {
+                Self { person: person(&seen.person), direction: direction(seen.direction), ..told }
+            }
+            Kind::CredentialUsed(used) => {
+                Self { person: person(&used.person), direction: direction(used.direction), ..told }
+            }
+            Kind::EntryRefused(refused) => {
+                Self { person: person(&refused.person), detail: refused.reason, ..told }
+            }
+            Kind::DoorChanged(door) => Self { by: door.by, detail: door.state, ..told },
+            Kind::RecordedManually(recorded) => Self {
+                person: person(&recorded.person),
+                direction: direction(recorded.direction),
+                by: recorded.by,
+                ..told
+            },
+            Kind::MarkAmended(amended) => Self {
+                person: person(&amended.person),
+                session: amended.session,
+                code: amended.new_code,
+                detail: amended.old_code,
+                by: amended.by,
+                ..told
+            },
+            Kind::RegisterClosed(closed) => Self { session: closed.session, by: closed.by, ..told },
+            Kind::AlarmRaised(alarm) => Self { detail: alarm.alarm, ..told },
+            Kind::LogOpened(opened) => Self { detail: opened.reason, ..told },
+            Kind::UnknownFace(_) | Kind::ClockAnchor(_) | Kind::SettingsApplied(_) => told,
+        }
+    }
+}
+
+fn direction(direction: i32) -> &'static str {
+    match v1::Direction::try_from(direction) {
+        Ok(v1::Direction::In) => "in",
+        Ok(v1::Direction::Out) => "out",
+        Ok(v1::Direction::Unspecified) | Err(_) => "",
+    }
+}
+
+fn event_columns(notes: Notes) -> Vec<String> {
+    let mut columns = vec![
+        "time",
+        "time_utc",
+        "time_trust",
+        "terminal",
+        "log",
+        "seq",
+        "event",
+        "kind",
+        "person",
+        "name",
+        "direction",
+        "session",
+        "code",
+        "detail",
+        "by",
+    ];
+    if notes == Notes::Shown {
+        columns.push("note");
+    }
+    columns.into_iter().map(str::to_owned).collect()
+}
+
+fn event_row(event: &EventView, told: Told, name: Option<&String>, settings: &Settings, notes: Notes) -> Row {
+    let stored = &event.stored;
+    let at = UtcInstant::from_micros(stored.at_us);
+    // A recorded time is what a person said; the event's is when they said it.
+    let trust =
+        match i32::try_from(stored.time_trust).ok().and_then(|trust| v1::TimeTrust::try_from(trust).ok()) {
+            Some(v1::TimeTrust::Good) => "good",
+            Some(v1::TimeTrust::Corrected) => "corrected",
+            Some(v1::TimeTrust::Estimated) => "estimated",
+            Some(v1::TimeTrust::Unspecified) | None => "",
+        };
+    let mut row = vec![
+        site_time(&settings.zone, Some(at)),
+        utc_time(at),
+        Cell::from(trust),
+        Cell::from(stored.terminal_id.name()),
+        Cell::from(stored.log_id.name()),
+        Cell::Number(stored.seq),
+        stored.event_id.map_or(Cell::Empty, |event| Cell::Text(event.name())),
+        Cell::from(told.kind),
+        person(told.person),
+        name.map_or(Cell::Empty, |name| Cell::from(name.as_str())),
+        Cell::from(told.direction),
+        Cell::from(told.session),
+        Cell::from(told.code),
+        Cell::from(told.detail),
+        Cell::from(told.by),
+    ];
+    if notes == Notes::Shown {
+        row.push(Cell::from(event.note.as_str()));
+    }
+    row
+}
+
 fn register_columns(notes: Notes) -> Vec<String> {
     let mut columns = vec![
-        "session", "day", "person", "name", "code", "state", "provisional", "arrived", "arrived_utc", "left",
-        "left_utc", "original_code", "amendments", "amended", "amended_utc", "amended_by",
+        "session",
+        "day",
+        "person",
+        "name",
+        "code",
+        "state",
+        "provisional",
+        "arrived",
+        "arrived_utc",
+        "left",
+        "left_utc",
+        "original_code",
+        "amendments",
+        "amended",
+        "amended_utc",
+        "amended_by",
     ];
     if notes == Notes::Shown {
         columns.push("reason");
@@ -247,8 +432,17 @@ fn person(person: Option<PersonId>) -> Cell {
 
 fn report_columns(set: CodeSet) -> Vec<String> {
     let fixed = [
-        "person", "name", "possible", "present", "late", "left_early", "absent", "authorised_absence",
-        "unauthorised_absence", "elsewhere", "not_yet_known",
+        "person",
+        "name",
+        "possible",
+        "present",
+        "late",
+        "left_early",
+        "absent",
+        "authorised_absence",
+        "unauthorised_absence",
+        "elsewhere",
+        "not_yet_known",
     ];
     let codes = set.all().iter().map(|code| format!("code {}", code.code));
     let other = "codes of an earlier set".to_owned();

@@ -13,6 +13,8 @@ use crate::record::ManualRecord;
 use crate::store::events::EventFilter;
 use crate::{Attendance, AttendanceError};
 
+mod registers;
+
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl From<AttendanceError> for Status {
@@ -29,10 +31,6 @@ fn status(fault: Fault) -> Status {
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
     let caller = request.extensions().get::<Caller>().copied();
     caller.ok_or_else(|| status(Fault::new(Reason::Internal, "the call came without its caller")))
-}
-
-fn not_built<T>() -> Result<T, Status> {
-    Err(status(Fault::new(Reason::Internal, "not built yet")))
 }
 
 #[tonic::async_trait]
@@ -83,16 +81,16 @@ impl AttendanceService for Attendance {
         &self,
         request: Request<v1::AmendMarkRequest>,
     ) -> Result<Response<v1::RegisterLine>, Status> {
-        caller(&request)?;
-        not_built()
+        let caller = caller(&request)?;
+        Ok(Response::new(registers::amend_mark(self, &caller, request.into_inner()).await?))
     }
 
     async fn create_period(
         &self,
         request: Request<v1::CreatePeriodRequest>,
     ) -> Result<Response<v1::Period>, Status> {
-        caller(&request)?;
-        not_built()
+        let caller = caller(&request)?;
+        Ok(Response::new(registers::create_period(self, &caller, request.into_inner()).await?))
     }
 
     async fn get_period(
@@ -100,7 +98,7 @@ impl AttendanceService for Attendance {
         request: Request<v1::GetPeriodRequest>,
     ) -> Result<Response<v1::Period>, Status> {
         caller(&request)?;
-        not_built()
+        Ok(Response::new(registers::get_period(self, request.into_inner()).await?))
     }
 
     async fn list_periods(
@@ -108,7 +106,7 @@ impl AttendanceService for Attendance {
         request: Request<v1::ListPeriodsRequest>,
     ) -> Result<Response<v1::ListPeriodsResponse>, Status> {
         caller(&request)?;
-        not_built()
+        Ok(Response::new(registers::list_periods(self, request.into_inner()).await?))
     }
 
     async fn end_period(
@@ -116,7 +114,7 @@ impl AttendanceService for Attendance {
         request: Request<v1::EndPeriodRequest>,
     ) -> Result<Response<v1::Period>, Status> {
         caller(&request)?;
-        not_built()
+        Ok(Response::new(registers::end_period(self, request.into_inner()).await?))
     }
 
     async fn override_session(
@@ -124,7 +122,7 @@ impl AttendanceService for Attendance {
         request: Request<v1::OverrideSessionRequest>,
     ) -> Result<Response<v1::Session>, Status> {
         caller(&request)?;
-        not_built()
+        Ok(Response::new(registers::override_session(self, request.into_inner()).await?))
     }
 
     async fn list_sessions(
@@ -132,23 +130,23 @@ impl AttendanceService for Attendance {
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
         caller(&request)?;
-        not_built()
+        Ok(Response::new(registers::list_sessions(self, request.into_inner()).await?))
     }
 
     async fn get_register(
         &self,
         request: Request<v1::GetRegisterRequest>,
     ) -> Result<Response<v1::Register>, Status> {
-        caller(&request)?;
-        not_built()
+        let caller = caller(&request)?;
+        Ok(Response::new(registers::get_register(self, &caller, request.into_inner()).await?))
     }
 
     async fn close_register(
         &self,
         request: Request<v1::CloseRegisterRequest>,
     ) -> Result<Response<v1::Register>, Status> {
-        caller(&request)?;
-        not_built()
+        let caller = caller(&request)?;
+        Ok(Response::new(registers::close_register(self, &caller, request.into_inner()).await?))
     }
 
     async fn get_report(
@@ -156,7 +154,7 @@ impl AttendanceService for Attendance {
         request: Request<v1::GetReportRequest>,
     ) -> Result<Response<v1::GetReportResponse>, Status> {
         caller(&request)?;
-        not_built()
+        Ok(Response::new(registers::get_report(self, request.into_inner()).await?))
     }
 
     type ExportStream = Streamed<v1::ExportResponse>;
@@ -165,8 +163,8 @@ impl AttendanceService for Attendance {
         &self,
         request: Request<v1::ExportRequest>,
     ) -> Result<Response<Self::ExportStream>, Status> {
-        caller(&request)?;
-        not_built()
+        let caller = caller(&request)?;
+        Ok(Response::new(Box::pin(registers::export(self, &caller, request.into_inner()).await?)))
     }
 
     async fn get_attendance_settings(
@@ -174,7 +172,7 @@ impl AttendanceService for Attendance {
         request: Request<v1::GetAttendanceSettingsRequest>,
     ) -> Result<Response<v1::AttendanceSettings>, Status> {
         caller(&request)?;
-        not_built()
+        Ok(Response::new(registers::get_settings(self).await?))
     }
 
     async fn update_attendance_settings(
@@ -182,6 +180,6 @@ impl AttendanceService for Attendance {
         request: Request<v1::UpdateAttendanceSettingsRequest>,
     ) -> Result<Response<v1::AttendanceSettings>, Status> {
         caller(&request)?;
-        not_built()
+        Ok(Response::new(registers::update_settings(self, request.into_inner()).await?))
     }
 }

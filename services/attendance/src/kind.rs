@@ -36,6 +36,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|(_, name)| *name)
 }
 
+/// The name of a kind.
+pub fn name_of(kind: &Kind) -> &'static str {
+    let number = number(kind);
+    KINDS.iter().find(|(known, _)| *known == number).map_or("", |(_, name)| name)
+}
+
 /// The number of a kind, as tables keep it.
 pub fn number(kind: &Kind) -> i64 {
     match kind {

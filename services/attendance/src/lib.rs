@@ -13,6 +13,7 @@ mod convert;
 mod cursor;
 mod error;
 mod events;
+mod exports;
 mod grpc;
 mod kind;
 mod log;

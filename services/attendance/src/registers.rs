@@ -138,8 +138,17 @@ impl Attendance {
             None => None,
         };
         let event_id = match repeated {
-            Some(event_id) => EventId::try_from(&event_id[..])
-                .map_err(|_| AttendanceError::Internal("a request id leads to no event"))?,
+            Some(event_id) => {
+                let event_id = EventId::try_from(&event_id[..])
+                    .map_err(|_| AttendanceError::Internal("a request id leads to no event"))?;
+                // After a crash before the event was written its note has been swept.
+                if line.amendments.iter().all(|amendment| amendment.event != event_id)
+                    && notes::of_events(&mut tx, &[event_id]).await?.is_empty()
+                {
+                    notes::insert(&mut tx, event_id, new.person, &new.reason).await?;
+                }
+                event_id
+            }
             None => {
                 if !new.etag.is_empty() && new.etag != register::etag(&line.amendments) {
                     let what = format!("the mark of {} in {}", new.person.name(), new.session);

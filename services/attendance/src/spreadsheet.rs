@@ -134,7 +134,9 @@ mod tests {
         let (parts, to_thread) = mpsc::channel(4);
         let (pieces, mut from_thread) = mpsc::channel(4);
         let tmp = folder.path().to_owned();
-        let thread = std::thread::spawn(move || write(&tmp, &["name".to_owned(), "count".to_owned()], to_thread, &pieces));
+        let thread = std::thread::spawn(move || {
+            write(&tmp, &["name".to_owned(), "count".to_owned()], to_thread, &pieces)
+        });
         parts.blocking_send(Part::Rows(rows)).unwrap();
         if end {
             parts.blocking_send(Part::End).unwrap();

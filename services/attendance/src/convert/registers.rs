@@ -1,7 +1,8 @@
 //! Timetable, registers and reports between the contract's types and ours.
 
-use prost::Message as _;
-use rollcall_core::{BadName, GroupId, PeriodId, PersonId, SiteDay, SiteTime, SiteZone, TerminalId, UtcInstant, limits};
+use rollcall_core::{
+    BadName, GroupId, PeriodId, PersonId, SiteDay, SiteTime, SiteZone, TerminalId, UtcInstant, limits,
+};
 use rollcall_proto::v1;
 use rollcall_store::requests::RequestId;
 use sha2::{Digest as _, Sha256};
@@ -48,8 +49,9 @@ pub(crate) fn day(name: &'static str, date: v1::Date) -> Result<SiteDay, Attenda
     let part = |number: i32| i8::try_from(number).ok();
     let year = i16::try_from(year).ok().filter(|year| *year >= 1);
     let made = year.zip(part(month)).zip(part(day));
-    made.and_then(|((year, month), day)| SiteDay::new(year, month, day).ok())
-        .ok_or_else(|| field(name, "is no day; give year 1 to 9999, month 1 to 12, and a day that the month has"))
+    made.and_then(|((year, month), day)| SiteDay::new(year, month, day).ok()).ok_or_else(|| {
+        field(name, "is no day; give year 1 to 9999, month 1 to 12, and a day that the month has")
+    })
 }
 
 pub(crate) fn needed_day(name: &'static str, date: Option<v1::Date>) -> Result<SiteDay, AttendanceError> {
@@ -74,25 +76,31 @@ fn time_of_day(time: SiteTime) -> v1::TimeOfDay {
 }
 
 fn timestamp(instant: UtcInstant) -> prost_types::Timestamp {
-    let micros = instant.micros();
-    let nanos = i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or(0);
-    prost_types::Timestamp { seconds: micros.div_euclid(1_000_000), nanos }
+    super::timestamp(instant.micros())
 }
 
 fn minutes(name: &'static str, given: i32) -> Result<u32, AttendanceError> {
     u32::try_from(given).map_err(|_| field(name, format!("is {given}; give 0 or more")))
 }
 
-/// The hash of a request without its id.
-fn repeatable(request_id: &str, request: &impl prost::Message) -> Result<Repeatable, AttendanceError> {
+/// What tells a request from others: who makes it, and the request without its id.
+fn repeatable(
+    request_id: &str,
+    by: &str,
+    request: &impl prost::Message,
+) -> Result<Repeatable, AttendanceError> {
     let id = RequestId::parse(request_id)?;
-    Ok(Repeatable { id, sha256: Sha256::digest(request.encode_to_vec()).into() })
+    let digest = Sha256::new().chain_update(by).chain_update([0]).chain_update(request.encode_to_vec());
+    Ok(Repeatable { id, sha256: digest.finalize().into() })
 }
 
 /// A period to create.
-pub(crate) fn new_period(mut request: v1::CreatePeriodRequest) -> Result<(Period, Repeatable), AttendanceError> {
+pub(crate) fn new_period(
+    mut request: v1::CreatePeriodRequest,
+    by: &str,
+) -> Result<(Period, Repeatable), AttendanceError> {
     let request_id = std::mem::take(&mut request.request_id);
-    let repeatable = repeatable(&request_id, &request)?;
+    let repeatable = repeatable(&request_id, by, &request)?;
     let given = request.period.ok_or_else(|| field("period", "is missing"))?;
     if given.terminals.len() > limits::PERIOD_TERMINALS {
         return Err(field("terminals", format!("has more than {}", limits::PERIOD_TERMINALS)));
@@ -100,7 +108,7 @@ pub(crate) fn new_period(mut request: v1::CreatePeriodRequest) -> Result<(Period
     let terminals = given.terminals.iter().map(|name| named("terminals", name, TerminalId::from_name));
     let period = Period {
         id: PeriodId::generate(),
-        display_name: given.display_name,
+        display_name: super::text("display_name", given.display_name, limits::PERIOD_NAME_CHARS)?,
         group: named("group", &given.group, GroupId::from_name)?,
         weekdays: Weekdays::from_iso(&given.weekdays)
             .ok_or_else(|| field("weekdays", "are not 1 (Monday) to 7 (Sunday), at least one, each once"))?,
@@ -113,9 +121,6 @@ pub(crate) fn new_period(mut request: v1::CreatePeriodRequest) -> Result<(Period
         last_day: given.end_date.map(|date| day("end_date", date)).transpose()?,
         terminals: terminals.collect::<Result<_, _>>()?,
     };
-    if period.display_name.contains('\0') {
-        return Err(field("display_name", "has a NUL character"));
-    }
     period.check().map_err(|bad| field(bad.field, bad.problem))?;
     Ok((period, repeatable))
 }
@@ -149,7 +154,8 @@ pub(crate) fn change(
     match change {
         Some(Change::Cancelled(true)) => Ok(Some(Override::Cancelled)),
         Some(Change::Times(times)) => {
-            let hours = Hours { start: time("times.start", times.start)?, end: time("times.end", times.end)? };
+            let hours =
+                Hours { start: time("times.start", times.start)?, end: time("times.end", times.end)? };
             Ok(Some(Override::Moved(hours)))
         }
         Some(Change::Restored(())) => Ok(None),
@@ -179,17 +185,12 @@ pub(crate) fn new_mark(
     by: String,
 ) -> Result<(NewMark, Repeatable), AttendanceError> {
     let request_id = std::mem::take(&mut request.request_id);
-    let chars = request.reason.chars().count();
-    if !(1..=limits::NOTE_CHARS).contains(&chars) || request.reason.trim().is_empty() {
-        let max = limits::NOTE_CHARS;
-        return Err(field("reason", format!("has {chars} characters; say why, in 1 to {max}")));
-    }
-    if request.reason.contains('\0') {
-        return Err(field("reason", "has a NUL character"));
+    if request.reason.trim().is_empty() {
+        return Err(field("reason", "is empty; say why"));
     }
     // A hash of so short a text would tell it to whoever guesses; the rest tells requests apart.
-    let reason = std::mem::take(&mut request.reason);
-    let repeatable = repeatable(&request_id, &request)?;
+    let reason = super::text("reason", std::mem::take(&mut request.reason), limits::NOTE_CHARS)?;
+    let repeatable = repeatable(&request_id, &by, &request)?;
     let new = NewMark {
         session: session_name("session", &request.session)?,
         person: named("person", &request.person, PersonId::from_name)?,
@@ -294,7 +295,9 @@ pub(crate) fn report_row(row: &ReportRow, set: CodeSet) -> v1::ReportRow {
         unauthorised_absence: of(State::UnauthorisedAbsence),
         elsewhere: of(State::Elsewhere),
         not_yet_known: of(State::NotYetKnown),
-        codes: codes.map(|(code, count)| v1::CodeCount { code: code.to_owned(), count: number(count) }).collect(),
+        codes: codes
+            .map(|(code, count)| v1::CodeCount { code: code.to_owned(), count: number(count) })
+            .collect(),
     }
 }
 
@@ -338,7 +341,8 @@ pub(crate) fn settings_change(
         match path.as_str() {
             "time_zone" => {
                 let zone = SiteZone::named(&given.time_zone);
-                change.zone = Some(zone.map_err(|unknown| field("time_zone", format!("is unknown: {unknown}")))?);
+                change.zone =
+                    Some(zone.map_err(|unknown| field("time_zone", format!("is unknown: {unknown}")))?);
             }
             "code_set" => {
                 change.code_set = match v1::CodeSet::try_from(given.code_set) {

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use rollcall_core::{Caller, GroupId, PeriodId, Role, UtcInstant, page};
+use rollcall_core::{Caller, GroupId, PeriodId, Role, page};
 use rollcall_proto::v1;
 use tokio_stream::Stream;
 use tonic::Status;
@@ -28,16 +28,17 @@ pub(super) async fn amend_mark(
     request: v1::AmendMarkRequest,
 ) -> Answered<v1::RegisterLine> {
     let (new, repeatable) = convert::new_mark(request, caller.name())?;
-    let line = service.amend(new, repeatable, UtcInstant::now()).await?;
+    let line = service.amend(new, repeatable, service.log().now()).await?;
     Ok(convert::line(&line, notes(caller)))
 }
 
 pub(super) async fn create_period(
     service: &Attendance,
+    caller: &Caller,
     request: v1::CreatePeriodRequest,
 ) -> Answered<v1::Period> {
-    let (period, repeatable) = convert::new_period(request)?;
-    Ok(convert::period(service.create_period(period, repeatable, UtcInstant::now()).await?))
+    let (period, repeatable) = convert::new_period(request, &caller.name())?;
+    Ok(convert::period(service.create_period(period, repeatable, service.log().now()).await?))
 }
 
 pub(super) async fn get_period(service: &Attendance, request: v1::GetPeriodRequest) -> Answered<v1::Period> {
@@ -76,7 +77,7 @@ pub(super) async fn list_sessions(
 ) -> Answered<v1::ListSessionsResponse> {
     let day = request.day.map(|day| convert::day("day", day)).transpose()?;
     let group = convert::named_or_none("group", &request.group, GroupId::from_name)?;
-    let sessions = service.sessions_on(day, group, UtcInstant::now()).await?;
+    let sessions = service.sessions_on(day, group, service.log().now()).await?;
     Ok(v1::ListSessionsResponse { sessions: sessions.iter().map(convert::session).collect() })
 }
 
@@ -86,7 +87,7 @@ pub(super) async fn get_register(
     request: v1::GetRegisterRequest,
 ) -> Answered<v1::Register> {
     let name = convert::session_name("session", &request.session)?;
-    Ok(convert::register(&service.register(name, UtcInstant::now()).await?, notes(caller)))
+    Ok(convert::register(&service.register(name, service.log().now()).await?, notes(caller)))
 }
 
 pub(super) async fn close_register(
@@ -95,7 +96,7 @@ pub(super) async fn close_register(
     request: v1::CloseRegisterRequest,
 ) -> Answered<v1::Register> {
     let name = convert::session_name("session", &request.session)?;
-    let now = UtcInstant::now();
+    let now = service.log().now();
     service.close(name, caller.name(), now).await?;
     Ok(convert::register(&service.register(name, now).await?, notes(caller)))
 }
@@ -107,7 +108,8 @@ pub(super) async fn get_report(
     let range = convert::report_range(&request)?;
     let size = page::size(request.page_size)?;
     let set = service.settings().await?.code_set;
-    let (rows, next_page_token) = service.report(range, size, &request.page_token, UtcInstant::now()).await?;
+    let (rows, next_page_token) =
+        service.report(range, size, &request.page_token, service.log().now()).await?;
     let rows = rows.iter().map(|row| convert::report_row(row, set)).collect();
     Ok(v1::GetReportResponse { rows, next_page_token })
 }
@@ -121,14 +123,14 @@ pub(super) async fn export(
     let what = match request.what {
         Some(Asked::Register(name)) => What::Register(convert::session_name("register", &name)?),
         Some(Asked::Report(report)) => What::Report(convert::report_range(&report)?),
-        Some(Asked::Events(filter)) => What::Events(convert::filter(&filter)?),
+        Some(Asked::Events(filter)) => What::Events(Some(filter).try_into()?),
         None => {
             let problem = "is missing; send events, register or report".to_owned();
             return Err(AttendanceError::Field { field: "what", problem });
         }
     };
     let format = convert::format(request.format)?;
-    let export = service.export(what, format, notes(caller), UtcInstant::now()).await?;
+    let export = service.export(what, format, notes(caller), service.log().now()).await?;
     Ok(Pieces { begun: false, export })
 }
 
@@ -146,7 +148,11 @@ impl Stream for Pieces {
             self.begun = true;
             let file_name = std::mem::take(&mut self.export.file_name);
             let content_type = self.export.content_type.to_owned();
-            return Poll::Ready(Some(Ok(v1::ExportResponse { file_name, content_type, ..Default::default() })));
+            return Poll::Ready(Some(Ok(v1::ExportResponse {
+                file_name,
+                content_type,
+                ..Default::default()
+            })));
         }
         self.export.pieces.poll_recv(context).map(|piece| {
             piece.map(|piece| {
