@@ -16,3 +16,5 @@ pub const CA_KEY: &str = "ca.key";
 pub const ADMIN_TOKEN: &str = "admin.token";
 /// Where the running program can be reached from this machine: one line, https://HOST:PORT.
 pub const ADDRESS: &str = "address";
+/// Who was erased. In no backup, so that a restored one does not bring them back.
+pub const ERASURES: &str = "erasures.ledger";

@@ -89,6 +89,12 @@ impl Gallery {
         if pending.is_empty() {
             return Ok(());
         }
+        if let Some(elsewhere) = &shared.elsewhere {
+            for erasure in &pending {
+                let person = self.erasure(*erasure).await?.person;
+                elsewhere.forget(person).await.map_err(GalleryError::Elsewhere)?;
+            }
+        }
         vacuum(&shared.db).await?;
         checkpoint(&shared.db).await?;
         let mut tx = self.begin().await?;
