@@ -1,7 +1,10 @@
 //! What can go wrong with events and registers, split by what the caller can do about it.
 
-use rollcall_core::{BadName, Fault, Reason};
+use std::path::PathBuf;
+
+use rollcall_core::{BadName, Fault, Reason, limits};
 use rollcall_store::StoreError;
+use rollcall_store::requests::RequestError;
 
 /// Why attendance did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +26,51 @@ pub enum AttendanceError {
     /// What was named is not there.
     #[error("there is no {0}")]
     NotFound(String),
+    /// A list's filter is not one that it has.
+    #[error("filter {0}")]
+    Filter(String),
+    /// A request id that was used before, or the database that knows it.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A cursor of another feed, or past the newest event.
+    #[error(
+        "the cursor is past the newest event: it is of another log, or this one lost events and began anew; begin again without a cursor and compare events by name"
+    )]
+    CursorAhead,
+    /// A cursor whose events were deleted here.
+    #[error("the events after the cursor were deleted here; go on at {begins}")]
+    CursorExpired {
+        /// Where the kept ones begin.
+        begins: String,
+    },
+    /// As many watch as may.
+    #[error("{} clients watch events already; close one, or list events instead", limits::EVENT_WATCHERS)]
+    WatchersFull,
+    /// An event with more bytes than a log takes.
+    #[error("the event has {size_bytes} bytes; a log takes {}", limits::EVENT_SIZE_BYTES)]
+    EventTooLarge {
+        /// What it has.
+        size_bytes: usize,
+    },
+    /// The disk is full, and so is the memory for events that wait for it.
+    #[error("the disk is full and {} events wait for it in memory; free some room", limits::LOG_KEPT_EVENTS)]
+    LogFull,
+    /// The log's disk failed: nobody knows what is on it until the program starts anew.
+    #[error("the log could not be written and is not used any more ({0}); the program ends and starts again")]
+    LogFailed(String),
+    /// The program is stopping; the event was not written.
+    #[error("the program is stopping and takes no more events; try again when it runs")]
+    Stopping,
+    /// A file beside the log.
+    #[error("cannot {doing} {}: {source}", .path.display())]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A fault of this program.
     #[error("{0}")]
     Internal(&'static str),
@@ -41,6 +89,13 @@ impl AttendanceError {
             Self::Elsewhere(fault) => fault.clone(),
             Self::Field { field, .. } => Fault::new(Reason::FieldInvalid, self).with("field", field),
             Self::NotFound(name) => Fault::new(Reason::NotFound, self).with("name", name),
+            Self::Filter(_) => Fault::new(Reason::FilterInvalid, self),
+            Self::Request(error) => error.fault(),
+            Self::CursorAhead => Fault::new(Reason::CursorAhead, self),
+            Self::CursorExpired { begins } => Fault::new(Reason::CursorExpired, self).with("cursor", begins),
+            Self::WatchersFull | Self::EventTooLarge { .. } => Fault::new(Reason::LimitReached, self),
+            Self::LogFull | Self::LogFailed(_) | Self::Stopping => Fault::new(Reason::Unavailable, self),
+            Self::File { .. } => Fault::new(Reason::Internal, self),
             Self::Internal(_) => Fault::new(Reason::Internal, self),
         }
     }

@@ -2,12 +2,15 @@
 
 use std::pin::Pin;
 
-use rollcall_core::{Caller, Fault, Reason};
+use rollcall_core::{Caller, EventId, Fault, Reason, page};
 use rollcall_proto::v1;
 use rollcall_proto::v1::attendance_service_server::AttendanceService;
-use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
+use crate::record::ManualRecord;
+use crate::store::events::EventFilter;
 use crate::{Attendance, AttendanceError};
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -39,7 +42,10 @@ impl AttendanceService for Attendance {
         request: Request<v1::ListEventsRequest>,
     ) -> Result<Response<v1::ListEventsResponse>, Status> {
         caller(&request)?;
-        not_built()
+        let request = request.into_inner();
+        let size = page::size(request.page_size).map_err(status)?;
+        let filter = EventFilter::try_from(request.filter)?;
+        Ok(Response::new(Attendance::list_events(self, &request.cursor, &filter, size).await?.into()))
     }
 
     type WatchEventsStream = Streamed<v1::WatchEventsResponse>;
@@ -49,20 +55,28 @@ impl AttendanceService for Attendance {
         request: Request<v1::WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
         caller(&request)?;
-        not_built()
+        let request = request.into_inner();
+        let filter = EventFilter::try_from(request.filter)?;
+        let watched = Attendance::watch_events(self, &request.cursor, filter).await?;
+        let stream = ReceiverStream::new(watched)
+            .map(|watched| watched.map(v1::WatchEventsResponse::from).map_err(Status::from));
+        Ok(Response::new(Box::pin(stream)))
     }
 
     async fn get_event(&self, request: Request<v1::GetEventRequest>) -> Result<Response<v1::Event>, Status> {
         caller(&request)?;
-        not_built()
+        let name = request.into_inner().name;
+        let id = EventId::from_name(&name).map_err(|bad| AttendanceError::name("name", &bad))?;
+        Ok(Response::new(self.event(id).await?.into()))
     }
 
     async fn record_manually(
         &self,
         request: Request<v1::RecordManuallyRequest>,
     ) -> Result<Response<v1::Event>, Status> {
-        caller(&request)?;
-        not_built()
+        let caller = caller(&request)?;
+        let record = ManualRecord::try_from(request.into_inner())?;
+        Ok(Response::new(Attendance::record_manually(self, caller, record).await?.into()))
     }
 
     async fn amend_mark(

@@ -6,18 +6,31 @@
 //! Not here: who a person is (the gallery), which door opened (the terminal), how events travel to a hub (sync).
 
 mod attendance;
+mod chain;
+mod clock;
 pub mod codes;
 mod convert;
+mod cursor;
 mod error;
+mod events;
 mod grpc;
+mod kind;
 mod log;
+mod pages;
 mod people;
+mod record;
 pub mod register;
+mod salvage;
 mod store;
+mod time;
 pub mod timetable;
+mod watch;
 
 pub use attendance::Attendance;
+pub use clock::{Clock, SystemClock};
 pub use error::AttendanceError;
-pub use log::{Appended, Log, NewEvent};
+pub use log::{Appended, Findings, Identity, Log, LogHealth, Logged, NewEvent, OpenReason, Opened};
 pub use people::{Answer, People};
+pub use salvage::Salvaged;
 pub use store::{LOG_MIGRATIONS, SITE_MIGRATIONS};
+pub use time::{Quality, Reading};

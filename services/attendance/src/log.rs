@@ -1,12 +1,44 @@
-//! [`Log`]: the terminal's event log. What it has acknowledged is on the disk.
+//! [`Log`]: the event log. What it has acknowledged is on the disk.
+//!
+//! One task writes (`writer.rs`): it takes all events that wait and commits them at once, in the order in which they
+//! came. A caller that goes away changes nothing: its event is written all the same.
+//!
+//! When the disk is full: a ballast file is given up and an alarm raised. When that does not do, [`Log::append`] refuses,
+//! and what [`Log::append_patiently`] was given is kept in memory and written when there is room.
+//!
+//! When the disk fails, nobody knows what is on it: the log takes and acknowledges nothing more, and the program ends
+//! ([`Log::failed`]); the next start reads what there is.
+//!
+//! On disk, in the data folder: `log.db` (`store.rs`), `log.head` (`head.rs`), `log.ballast` (`ballast.rs`), and
+//! `log.db.damaged-*`, files that were found damaged (`open.rs`).
 
-use std::sync::Arc;
+mod ballast;
+mod check;
+mod head;
+mod open;
+mod writer;
 
-use rollcall_core::{EventId, UtcInstant};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prost::Message as _;
+use rollcall_core::{EventId, LogId, UtcInstant, limits};
 use rollcall_proto::v1;
+use rollcall_proto::v1::event_kind::Kind;
 use rollcall_store::Db;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use crate::AttendanceError;
+use crate::clock::Clock;
+use crate::kind::{self, Derived};
+use crate::{AttendanceError, store};
+
+pub use check::Findings;
+pub(crate) use check::{AFTER_GAP, CHANGED};
+pub use open::{Identity, OpenReason, Opened};
+pub(crate) use writer::Rewriter;
 
 /// Something that happened, not yet in the log.
 #[derive(Clone, Debug)]
@@ -14,11 +46,11 @@ pub struct NewEvent {
     /// Its id, made before it is written, so that what is kept beside the log can be written first.
     pub event_id: EventId,
     /// What happened.
-    pub kind: v1::event_kind::Kind,
+    pub kind: Kind,
 }
 
-impl From<v1::event_kind::Kind> for NewEvent {
-    fn from(kind: v1::event_kind::Kind) -> Self {
+impl From<Kind> for NewEvent {
+    fn from(kind: Kind) -> Self {
         Self { event_id: EventId::generate(), kind }
     }
 }
@@ -32,8 +64,28 @@ pub struct Appended {
     pub seq: i64,
     /// Where to read on after it.
     pub cursor: String,
-    /// When it happened, as well as is known now.
+    /// When it happened, as well as was known when it was written.
     pub at: UtcInstant,
+}
+
+/// What became of an event that somebody waits for at a door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Logged {
+    /// It is on the disk.
+    Committed(Appended),
+    /// Not yet: it is next in the queue, or kept in memory until there is room on the disk.
+    Pending,
+}
+
+/// How the log is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogHealth {
+    /// Events in memory that wait for room on the disk.
+    pub kept: usize,
+    /// How long the latest commit took.
+    pub commit: Duration,
+    /// Whether the disk was full and its alarm is not over.
+    pub is_disk_full: bool,
 }
 
 /// The terminal's log. A clone is another handle to the same.
@@ -44,21 +96,233 @@ pub struct Log {
 
 struct Inner {
     db: Db,
+    log_id: LogId,
+    opened: Opened,
+    clock: Arc<dyn Clock>,
+    queue: mpsc::Sender<Ask>,
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What the writer and its callers both see.
+struct Shared {
+    kept: Mutex<VecDeque<Stamped>>,
+    wake: Notify,
+    position: watch::Sender<i64>,
+    failed: watch::Sender<Option<String>>,
+    health: watch::Sender<LogHealth>,
+}
+
+/// An event with the time at which it happened, as bytes.
+#[derive(Clone, Debug)]
+struct Stamped {
+    event_id: EventId,
+    bytes: Vec<u8>,
+    derived: Derived,
+}
+
+/// Events that somebody waits for. All or none of them are written.
+struct Ask {
+    events: Vec<Stamped>,
+    /// Keep them in memory when they cannot be written now.
+    keep: bool,
+    reply: oneshot::Sender<Result<Vec<Appended>, AttendanceError>>,
 }
 
 impl Log {
-    /// The database with `attendance_log` and `attendance_event`, to read.
+    /// The database with the logs and events, to read.
     pub fn db(&self) -> &Db {
         &self.inner.db
+    }
+
+    /// The log that is written to.
+    pub fn log_id(&self) -> LogId {
+        self.inner.log_id
+    }
+
+    /// What was found when it was opened.
+    pub fn opened(&self) -> &Opened {
+        &self.inner.opened
+    }
+
+    /// How it is.
+    pub fn health(&self) -> LogHealth {
+        *self.inner.shared.health.borrow()
+    }
+
+    /// The time by this log's clock, and the wall clock's alone.
+    pub fn now(&self) -> UtcInstant {
+        UtcInstant::from_micros(self.inner.clock.read().wall_us)
     }
 
     /// Writes an event. When this returns it is on the disk. An event whose id is in the log already is not written
     /// again: its first writing is the answer.
     ///
     /// # Errors
-    /// When it was not written.
+    /// When it was not written, and will not be.
     pub async fn append(&self, event: impl Into<NewEvent>) -> Result<Appended, AttendanceError> {
-        let _: NewEvent = event.into();
-        Err(AttendanceError::Internal("not built yet"))
+        let mut appended = self.append_all(vec![event.into()]).await?;
+        appended.pop().ok_or(AttendanceError::Internal("an event was written without an answer"))
+    }
+
+    /// Writes some events, all or none, at most [`limits::LOG_BATCH_EVENTS`].
+    ///
+    /// # Errors
+    /// As [`Log::append`].
+    pub async fn append_all(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, AttendanceError> {
+        let stamped: Result<Vec<Stamped>, _> = events.into_iter().map(|event| self.stamp(event)).collect();
+        let (reply, answer) = oneshot::channel();
+        let ask = Ask { events: stamped?, keep: false, reply };
+        if self.inner.queue.send(ask).await.is_err() {
+            return Err(self.why_closed());
+        }
+        answer.await.unwrap_or_else(|_| Err(self.why_closed()))
+    }
+
+    /// Writes an event for somebody who waits at most `patience` ([`limits::LOG_PATIENCE_MS`] at a door). It is written
+    /// later when that is too short or the disk is full.
+    ///
+    /// # Errors
+    /// When it will not be written: the disk failed, or as many wait as may.
+    pub async fn append_patiently(
+        &self,
+        event: impl Into<NewEvent>,
+        patience: Duration,
+    ) -> Result<Logged, AttendanceError> {
+        let stamped = self.stamp(event.into())?;
+        let (reply, answer) = oneshot::channel();
+        match self.inner.queue.try_send(Ask { events: vec![stamped], keep: true, reply }) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(ask)) => {
+                for event in ask.events {
+                    self.inner.shared.keep(event)?;
+                }
+                return Ok(Logged::Pending);
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.why_closed()),
+        }
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Ok(Ok(appended))) => {
+                Ok(appended.into_iter().next().map_or(Logged::Pending, Logged::Committed))
+            }
+            Ok(Ok(Err(error))) => Err(error),
+            Ok(Err(_)) if self.inner.shared.failed.borrow().is_some() => Err(self.why_closed()),
+            Ok(Err(_)) | Err(_) => Ok(Logged::Pending),
+        }
+    }
+
+    /// Returns when the log's disk has failed, with the reason. The program then ends with an error, so that nothing is
+    /// believed to be logged which is not.
+    pub async fn failed(&self) -> String {
+        let mut failed = self.inner.shared.failed.subscribe();
+        let reason = failed.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => reason,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The position of the newest event that this process wrote, whenever there is another.
+    pub(crate) fn positions(&self) -> watch::Receiver<i64> {
+        self.inner.shared.position.subscribe()
+    }
+
+    /// Deletes the events of a log up to number `through`, which are kept elsewhere.
+    ///
+    /// # Errors
+    /// When they could not be deleted; then there are all of them.
+    pub async fn prune(&self, log_id: LogId, through: i64) -> Result<(), AttendanceError> {
+        let mut tx = self.inner.db.write().await?;
+        store::log::prune(&mut tx, log_id, through).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Checks every event of every log of this terminal against its chain, marks those that were changed, and derives
+    /// anew what tables say of them. Takes as long as reading the file.
+    ///
+    /// # Errors
+    /// A database that cannot be read.
+    pub async fn verify(&self) -> Result<Findings, AttendanceError> {
+        Ok(check::all(&self.inner.db, self.inner.opened.terminal_id).await?)
+    }
+
+    /// Writes what waits, and closes: nothing more is taken. At most `patience`.
+    pub async fn close(&self, patience: Duration) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        if tokio::time::timeout(patience, self.inner.tasks.wait()).await.is_err() {
+            tracing::error!("the log's writer did not end in time");
+        }
+        self.inner.db.close().await;
+    }
+
+    fn stamp(&self, event: NewEvent) -> Result<Stamped, AttendanceError> {
+        Stamped::new(event, &*self.inner.clock)
+    }
+
+    fn why_closed(&self) -> AttendanceError {
+        match &*self.inner.shared.failed.borrow() {
+            Some(reason) => AttendanceError::LogFailed(reason.clone()),
+            None => AttendanceError::Stopping,
+        }
+    }
+}
+
+/// The name of a log or a feed: 16 random bytes. A time in it would tell nothing, for the clock may be wrong.
+pub(crate) fn random_id() -> Result<[u8; 16], AttendanceError> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id).map_err(|_| AttendanceError::Internal("the system gives no random bytes"))?;
+    Ok(id)
+}
+
+impl Shared {
+    /// Keeps an event in memory until it can be written.
+    fn keep(&self, event: Stamped) -> Result<(), AttendanceError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= limits::LOG_KEPT_EVENTS {
+            return Err(AttendanceError::LogFull);
+        }
+        kept.push_back(event);
+        self.health.send_modify(|health| health.kept = kept.len());
+        drop(kept);
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// The oldest kept events, at most `count`, which stay until [`Shared::drop_kept`].
+    fn kept(&self, count: usize) -> Vec<Stamped> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().take(count).cloned().collect()
+    }
+
+    /// The oldest kept events were written.
+    fn drop_kept(&self, count: usize) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = count.min(kept.len());
+        kept.drain(..count);
+        self.health.send_modify(|health| health.kept = kept.len());
+    }
+}
+
+impl Stamped {
+    fn new(event: NewEvent, clock: &dyn Clock) -> Result<Self, AttendanceError> {
+        let reading = clock.read();
+        let record = v1::EventRecord {
+            event_id: event.event_id.to_bytes().to_vec().into(),
+            stamp: Some(v1::ClockStamp {
+                boot_id: reading.boot_id.to_vec().into(),
+                boottime_us: reading.boottime_us,
+                wall_us: reading.wall_us,
+                wall_quality: kind::quality_number(reading.quality),
+            }),
+            kind: Some(v1::EventKind { kind: Some(event.kind) }),
+        };
+        let bytes = record.encode_to_vec();
+        if bytes.len() > limits::EVENT_SIZE_BYTES {
+            return Err(AttendanceError::EventTooLarge { size_bytes: bytes.len() });
+        }
+        let derived = kind::derive(&bytes);
+        Ok(Self { event_id: event.event_id, bytes, derived })
     }
 }

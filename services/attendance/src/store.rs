@@ -3,6 +3,10 @@
 //! `log.db` has logs and events ([`LOG_MIGRATIONS`]); `site.db` has the rest ([`SITE_MIGRATIONS`]). A hub has both sets
 //! in one database, so each set has a history of its own.
 
+pub(crate) mod events;
+pub(crate) mod log;
+pub(crate) mod notes;
+
 use rollcall_store::Migration;
 
 /// Tables of `log.db`.
@@ -46,7 +50,7 @@ create table attendance_event (
     stamped_us INTEGER not null,
     time_trust INTEGER not null,
     at_us INTEGER not null,
-    is_damaged INTEGER not null,
+    damage INTEGER not null,
     unique (log_id, seq)
 ) STRICT;
 create index attendance_event_id on attendance_event (event_id);
