@@ -1,5 +1,7 @@
 //! Between the messages of the contract and the types of the gallery. What comes in is checked here, once.
 
+pub(crate) mod faces;
+
 use prost_types::{FieldMask, Timestamp};
 use rollcall_core::{ConsentId, CredentialId, ErasureId, GroupId, PersonId, SiteDay, UtcInstant, page};
 use rollcall_proto::v1;

@@ -3,18 +3,19 @@
 //! What it does is in `gallery/`, by what it is about; each write is one transaction that notes the change in the feed,
 //! runs to its end although its caller has gone, and wakes the watchers once it is committed.
 
-mod enrolment;
-mod faces;
-mod mismatches;
-mod recognition;
-
 mod changes;
 mod consents;
 mod credentials;
+mod enrolment;
 mod erasures;
+#[cfg(test)]
+mod face_tests;
+mod faces;
 mod groups;
 mod imports;
+mod mismatches;
 mod people;
+mod recognition;
 mod retry;
 mod roster;
 
@@ -26,9 +27,13 @@ use rollcall_core::{Fault, GalleryId, PersonId, SiteZone, TerminalId, UtcInstant
 use rollcall_store::{Db, Migration, Tx, Writes};
 use tokio::sync::{Semaphore, watch};
 
+pub(crate) use enrolment::Enrolled;
+pub(crate) use mismatches::{Evidence, Report};
 pub(crate) use people::{NameKey, PeopleFilter};
+pub(crate) use recognition::{AlikePair, Identified};
 
 pub use changes::Changes;
+pub use enrolment::EnrolOptions;
 pub use imports::Imported;
 pub use retry::Retry;
 pub use roster::Counts;
@@ -38,11 +43,6 @@ use crate::erasure::Ledger;
 use crate::keys::{Key, Keys};
 use crate::recogniser::Recogniser;
 use crate::store::{self, changes as head, schema};
-
-pub use enrolment::EnrolOptions;
-pub(crate) use enrolment::Enrolled;
-pub(crate) use mismatches::Evidence;
-pub(crate) use recognition::Identified;
 
 /// The people of a site. A clone is another handle to the same.
 #[derive(Clone)]

@@ -1,5 +1,7 @@
 //! GalleryService: convert, call, convert. No rule lives here.
 
+mod faces;
+
 use std::pin::Pin;
 
 use prost::Message;
@@ -60,10 +62,6 @@ fn cut<T: Clone>(mut things: Vec<T>, size: usize) -> (Vec<T>, Option<T>) {
     things.truncate(size);
     let last = things.last().filter(|_| more).cloned();
     (things, last)
-}
-
-fn not_built() -> Status {
-    Status::internal("not built yet")
 }
 
 #[tonic::async_trait]
@@ -241,79 +239,80 @@ impl GalleryService for GalleryServer {
 
     async fn enrol_picture(
         &self,
-        _request: Request<v1::EnrolPictureRequest>,
+        request: Request<v1::EnrolPictureRequest>,
     ) -> Result<Response<v1::EnrolPictureResponse>, Status> {
-        Err(not_built())
+        answer(faces::enrol_picture(&self.gallery, request.into_inner()).await)
     }
 
     async fn list_templates(
         &self,
-        _request: Request<v1::ListTemplatesRequest>,
+        request: Request<v1::ListTemplatesRequest>,
     ) -> Result<Response<v1::ListTemplatesResponse>, Status> {
-        Err(not_built())
+        answer(faces::list_templates(&self.gallery, request.into_inner()).await)
     }
 
     async fn delete_template(
         &self,
-        _request: Request<v1::DeleteTemplateRequest>,
+        request: Request<v1::DeleteTemplateRequest>,
     ) -> Result<Response<()>, Status> {
-        Err(not_built())
+        answer(faces::delete_template(&self.gallery, request.into_inner()).await)
     }
 
     async fn list_enrolments(
         &self,
-        _request: Request<v1::ListEnrolmentsRequest>,
+        request: Request<v1::ListEnrolmentsRequest>,
     ) -> Result<Response<v1::ListEnrolmentsResponse>, Status> {
-        Err(not_built())
+        answer(faces::list_enrolments(&self.gallery, request.into_inner()).await)
     }
 
     async fn identify(
         &self,
-        _request: Request<v1::IdentifyRequest>,
+        request: Request<v1::IdentifyRequest>,
     ) -> Result<Response<v1::IdentifyResponse>, Status> {
-        Err(not_built())
+        answer(faces::identify(&self.gallery, request.into_inner()).await)
     }
 
     async fn verify(
         &self,
-        _request: Request<v1::VerifyRequest>,
+        request: Request<v1::VerifyRequest>,
     ) -> Result<Response<v1::VerifyResponse>, Status> {
-        Err(not_built())
+        answer(faces::verify(&self.gallery, request.into_inner()).await)
     }
 
     async fn list_look_alikes(
         &self,
-        _request: Request<v1::ListLookAlikesRequest>,
+        request: Request<v1::ListLookAlikesRequest>,
     ) -> Result<Response<v1::ListLookAlikesResponse>, Status> {
-        Err(not_built())
+        answer(faces::list_look_alikes(&self.gallery, request.into_inner()).await)
     }
 
     async fn report_mismatch(
         &self,
-        _request: Request<v1::ReportMismatchRequest>,
+        request: Request<v1::ReportMismatchRequest>,
     ) -> Result<Response<v1::Mismatch>, Status> {
-        Err(not_built())
+        let reported_by = caller(&request)?;
+        answer(faces::report_mismatch(&self.gallery, request.into_inner(), reported_by).await)
     }
 
     async fn list_mismatches(
         &self,
-        _request: Request<v1::ListMismatchesRequest>,
+        request: Request<v1::ListMismatchesRequest>,
     ) -> Result<Response<v1::ListMismatchesResponse>, Status> {
-        Err(not_built())
+        answer(faces::list_mismatches(&self.gallery, request.into_inner()).await)
     }
 
     async fn delete_mismatch(
         &self,
-        _request: Request<v1::DeleteMismatchRequest>,
+        request: Request<v1::DeleteMismatchRequest>,
     ) -> Result<Response<()>, Status> {
-        Err(not_built())
+        answer(faces::delete_mismatch(&self.gallery, request.into_inner()).await)
     }
 
     async fn get_calibration(
         &self,
         _request: Request<v1::GetCalibrationRequest>,
     ) -> Result<Response<v1::Calibration>, Status> {
-        Err(not_built())
+        answer(faces::get_calibration(&self.gallery))
     }
 
     async fn create_credential(

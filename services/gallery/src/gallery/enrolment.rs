@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use prost::bytes::Bytes;
 use rollcall_core::{PersonId, TemplateId, UtcInstant, limits};
 use rollcall_store::Tx;
 use rollcall_vision::{Embedding, Quality};
@@ -39,7 +40,7 @@ pub(crate) struct Enrolled {
 /// A picture that was read.
 struct Offer {
     person: PersonId,
-    picture: Arc<[u8]>,
+    picture: Bytes,
     picture_sha256: [u8; 32],
     portrait: Portrait,
     accept_look_alike: bool,
@@ -50,14 +51,13 @@ impl Gallery {
     pub(crate) async fn enrol_picture(
         &self,
         person: PersonId,
-        picture: Vec<u8>,
+        picture: Bytes,
         options: EnrolOptions,
         now: UtcInstant,
     ) -> Result<Enrolled, GalleryError> {
         let recogniser = Arc::clone(self.recogniser()?);
         checked_size(&picture)?;
-        let picture: Arc<[u8]> = picture.into();
-        let hashed = Arc::clone(&picture);
+        let hashed = picture.clone();
         let picture_sha256 = off_runtime(move || Sha256::digest(&hashed).into()).await?;
         let mut tx = self.shared.db.read().await?;
         self.demand_consent(&mut tx, person, now).await?;
@@ -66,7 +66,7 @@ impl Gallery {
             return Ok(remembered);
         }
         drop(tx);
-        let bytes = Arc::clone(&picture);
+        let bytes = picture.clone();
         let portrait = recogniser.inference().run(move |reader| read_portrait(reader, &bytes)).await?;
         let accept_look_alike = options.accept_look_alike;
         let offer = Offer { person, picture, picture_sha256, portrait, accept_look_alike };
@@ -182,10 +182,7 @@ impl Offer {
 
 /// The person, or why there is none.
 pub(super) async fn demand_person(tx: &mut Tx, person: PersonId) -> Result<(), GalleryError> {
-    match people::exists(tx, person).await? {
-        true => Ok(()),
-        false => Err(people::missing(tx, person).await?),
-    }
+    people::leave_day(tx, person).await.map(|_| ())
 }
 
 /// What became of the picture when it was offered before, if that still answers.
@@ -258,7 +255,7 @@ async fn make(
     templates::insert(tx, &new).await?;
     let picture_kept = recogniser.options().keep_pictures;
     if picture_kept {
-        let (sealing, person, picture) = (Arc::clone(recogniser), offer.person, Arc::clone(&offer.picture));
+        let (sealing, person, picture) = (Arc::clone(recogniser), offer.person, offer.picture.clone());
         let sealed = off_runtime(move || {
             let place = sealing.place(PICTURE_TABLE, person, template.as_bytes());
             sealing.seal().seal(place, &picture)

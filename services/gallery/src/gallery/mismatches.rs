@@ -1,18 +1,16 @@
 //! "That was not this person": reports of wrong recognitions, which change the next decision.
 
+use prost::bytes::Bytes;
 use rollcall_core::{MismatchId, PersonId, UtcInstant};
 use rollcall_store::Tx;
-use rollcall_store::requests::{self, RequestId};
 
 use super::Gallery;
 use super::enrolment::demand_person;
+use super::retry::{self, Retry};
 use crate::GalleryError;
 use crate::decide::{Outcome, REPORTED_THRESHOLD_MAX, reported_threshold};
 use crate::store::mismatches::{self, Mismatch};
 use crate::store::{self, changes};
-
-/// The method that request ids belong to.
-const METHOD: &str = "ReportMismatch";
 
 /// What a report rests on.
 #[derive(Clone, Debug)]
@@ -20,7 +18,7 @@ pub(crate) enum Evidence {
     /// The score in the trace of the wrong recognition.
     Score(f32),
     /// A picture on which the person is recognised wrongly.
-    Picture(Vec<u8>),
+    Picture(Bytes),
 }
 
 /// A report before its evidence was looked at.
@@ -32,20 +30,19 @@ pub(crate) struct Report {
     pub(crate) reported_by: String,
 }
 
-/// The request id of a report, and the digest that tells requests apart.
-pub(crate) type RequestKey = (RequestId, [u8; 32]);
-
 impl Gallery {
     /// Takes a report in: from its commit on a face that fits no better is not taken for that person.
     pub(crate) async fn report_mismatch(
         &self,
         report: Report,
-        request_id: Option<RequestId>,
+        retry: Option<Retry>,
         now: UtcInstant,
     ) -> Result<Mismatch, GalleryError> {
-        let request = request_id.map(|id| (id, self.digest(&report)));
-        if let Some(known) = self.known_report(request).await? {
-            return Ok(known);
+        if retry.is_some() {
+            let mut tx = self.shared.db.read().await?;
+            if let Some(known) = recall(&mut tx, retry.as_ref()).await? {
+                return Ok(known);
+            }
         }
         let score = match report.evidence {
             Evidence::Score(score) => score,
@@ -67,17 +64,20 @@ impl Gallery {
             reported_by: report.reported_by,
         };
         let gallery = self.clone();
-        self.shared.writes.run(async move { gallery.store_mismatch(mismatch, request, now).await }).await
+        self.shared
+            .writes
+            .run(async move { gallery.store_mismatch(mismatch, retry.as_ref(), now).await })
+            .await
     }
 
     async fn store_mismatch(
         &self,
         mismatch: Mismatch,
-        request: Option<RequestKey>,
+        retry: Option<&Retry>,
         now: UtcInstant,
     ) -> Result<Mismatch, GalleryError> {
         let mut tx = self.begin().await?;
-        if let Some(known) = recall(&mut tx, request).await? {
+        if let Some(known) = recall(&mut tx, retry).await? {
             return Ok(known);
         }
         demand_person(&mut tx, mismatch.person).await?;
@@ -86,9 +86,7 @@ impl Gallery {
         }
         mismatches::insert(&mut tx, &mismatch).await?;
         changes::record(&mut tx, mismatch.person, false, now).await?;
-        if let Some((id, digest)) = request {
-            requests::remember(&mut tx, METHOD, id, &digest, mismatch.mismatch.as_bytes(), now).await?;
-        }
+        retry::remember(&mut tx, retry, mismatch.mismatch.as_bytes(), now).await?;
         self.commit(tx).await?;
         Ok(mismatch)
     }
@@ -126,7 +124,7 @@ impl Gallery {
     async fn wrong_score(
         &self,
         person: PersonId,
-        picture: Vec<u8>,
+        picture: Bytes,
         now: UtcInstant,
     ) -> Result<f32, GalleryError> {
         let seen = self.identify(picture, now).await?;
@@ -135,32 +133,10 @@ impl Gallery {
         let name = person.name();
         score.ok_or_else(|| GalleryError::State(format!("nobody on the picture is taken for {name}")))
     }
-
-    /// The report that was made with this request id.
-    async fn known_report(&self, request: Option<RequestKey>) -> Result<Option<Mismatch>, GalleryError> {
-        match request {
-            Some(_) => {
-                let mut tx = self.shared.db.read().await?;
-                recall(&mut tx, request).await
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// Keyed, because a picture is personal data.
-    fn digest(&self, report: &Report) -> [u8; 32] {
-        let actual = report.actual.map(PersonId::to_bytes).unwrap_or_default();
-        let evidence = match &report.evidence {
-            Evidence::Score(score) => score.to_le_bytes().to_vec(),
-            Evidence::Picture(picture) => picture.clone(),
-        };
-        self.shared.keys.requests.mac(&[report.person.as_bytes(), &actual, &evidence])
-    }
 }
 
-async fn recall(tx: &mut Tx, request: Option<RequestKey>) -> Result<Option<Mismatch>, GalleryError> {
-    let Some((id, digest)) = request else { return Ok(None) };
-    let Some(response) = requests::recall(tx, METHOD, id, &digest).await? else { return Ok(None) };
+async fn recall(tx: &mut Tx, retry: Option<&Retry>) -> Result<Option<Mismatch>, GalleryError> {
+    let Some(response) = retry::recall(tx, retry).await? else { return Ok(None) };
     let mismatch: MismatchId = store::id(&response, "a request")?;
     let known = mismatches::get(tx, mismatch).await?;
     // It was taken back meanwhile, or its person erased.

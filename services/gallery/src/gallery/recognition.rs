@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use prost::bytes::Bytes;
 use rollcall_core::{PersonId, UtcInstant};
 use rollcall_vision::Face;
 
@@ -33,11 +34,7 @@ pub(crate) struct AlikePair {
 
 impl Gallery {
     /// Decides whose each face of a picture is. Nothing is stored.
-    pub(crate) async fn identify(
-        &self,
-        picture: Vec<u8>,
-        now: UtcInstant,
-    ) -> Result<Identified, GalleryError> {
+    pub(crate) async fn identify(&self, picture: Bytes, now: UtcInstant) -> Result<Identified, GalleryError> {
         checked_size(&picture)?;
         let recogniser = Arc::clone(self.current_faces().await?);
         let decider = Arc::clone(&recogniser);
@@ -48,23 +45,36 @@ impl Gallery {
             Ok::<_, RecogniseError>((seen.width_px, seen.height_px, faces?))
         });
         let (width_px, height_px, faces) = read.await?;
-        let mut display_names = HashMap::new();
-        let mut tx = self.shared.db.read().await?;
-        for (_, decision) in &faces {
-            if let Outcome::Recognised(person) = decision.outcome
-                && let Some(name) = display_name(&mut tx, person).await?
-            {
-                display_names.insert(person, name);
+        let recognised = faces.iter().filter_map(|(_, decision)| match decision.outcome {
+            Outcome::Recognised(person) => Some(person),
+            _ => None,
+        });
+        let display_names = self.display_names(recognised.collect()).await?;
+        Ok(Identified { width_px, height_px, faces, display_names })
+    }
+
+    /// What these people are called; whoever is not there is left out.
+    pub(crate) async fn display_names(
+        &self,
+        people: Vec<PersonId>,
+    ) -> Result<HashMap<PersonId, String>, GalleryError> {
+        let mut names = HashMap::new();
+        if !people.is_empty() {
+            let mut tx = self.shared.db.read().await?;
+            for person in people {
+                if let Some(name) = display_name(&mut tx, person).await? {
+                    names.insert(person, name);
+                }
             }
         }
-        Ok(Identified { width_px, height_px, faces, display_names })
+        Ok(names)
     }
 
     /// Decides whether the largest face on a picture is this person's.
     pub(crate) async fn verify(
         &self,
         person: PersonId,
-        picture: Vec<u8>,
+        picture: Bytes,
         now: UtcInstant,
     ) -> Result<Decision, GalleryError> {
         checked_size(&picture)?;

@@ -35,7 +35,8 @@ struct TemplateRow {
     template_id: Vec<u8>,
     model: String,
     created_us: i64,
-    picture_kept: i64,
+    /// Null: none is kept.
+    picture_of: Option<Vec<u8>>,
     #[sqlx(flatten)]
     quality: QualityRow,
 }
@@ -144,7 +145,7 @@ pub(crate) async fn list(tx: &mut Tx, person: PersonId) -> Result<Vec<Template>,
         sqlx::query_as(
             "select t.template_id, t.model, t.created_us, t.eyes_px, t.sharpness, t.yaw_deg, t.roll_deg,
                     t.nose_height, t.brightness, t.contrast,
-                    case when p.template_id is null then 0 else 1 end as picture_kept
+                    p.template_id as picture_of
                 from gallery_template t left join gallery_picture p on p.template_id = t.template_id
                 where t.person_id = $1 order by t.template_id",
         )
@@ -159,7 +160,7 @@ pub(crate) async fn list(tx: &mut Tx, person: PersonId) -> Result<Vec<Template>,
                 model: row.model,
                 quality: row.quality.into(),
                 created: UtcInstant::from_micros(row.created_us),
-                picture_kept: row.picture_kept == 1,
+                picture_kept: row.picture_of.is_some(),
             })
         })
         .collect()
