@@ -26,7 +26,8 @@ pub fn known() -> Vec<&'static [Migration]> {
 /// The file is damaged, or of a newer program.
 pub async fn gallery(data: &DataFolder) -> Result<Db, StoreError> {
     let options = SqliteOptions { secure_delete: true };
-    Db::open_sqlite(&data.file(folder::GALLERY), options, &[requests::MIGRATIONS, Gallery::migrations()]).await
+    Db::open_sqlite(&data.file(folder::GALLERY), options, &[requests::MIGRATIONS, Gallery::migrations()])
+        .await
 }
 
 /// Opens accounts, timetable, notes and settings. Notes are personal too.

@@ -111,7 +111,17 @@ impl Agent {
         let file = self.folder().join(format!("{}.token", next_name()));
         let path = file.to_str().unwrap();
         self.run(&[
-            "token", "create", "--name", "a test", "--role", role, "--scopes", scopes, "--expires", expires, "--out",
+            "token",
+            "create",
+            "--name",
+            "a test",
+            "--role",
+            role,
+            "--scopes",
+            scopes,
+            "--expires",
+            expires,
+            "--out",
             path,
         ])
         .success();

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use rollcall_proto::v1;
 use rollcall_proto::v1::account_service_client::AccountServiceClient;
 use rollcall_proto::v1::attendance_service_client::AttendanceServiceClient;
 use rollcall_proto::v1::gallery_service_client::GalleryServiceClient;
 use rollcall_proto::v1::health_service_client::HealthServiceClient;
 use rollcall_proto::v1::terminal_service_client::TerminalServiceClient;
-use rollcall_proto::v1;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -89,7 +89,11 @@ impl Client {
     }
 
     /// Offers a picture.
-    pub async fn enrol(&mut self, person: &str, picture: Vec<u8>) -> Result<v1::EnrolPictureResponse, Status> {
+    pub async fn enrol(
+        &mut self,
+        person: &str,
+        picture: Vec<u8>,
+    ) -> Result<v1::EnrolPictureResponse, Status> {
         let request = v1::EnrolPictureRequest {
             person: person.to_owned(),
             picture: picture.into(),

@@ -25,6 +25,7 @@ pub fn repository(path: &str) -> PathBuf {
 /// The program under test, as `cargo test --workspace` has just built it.
 pub fn edge_agent() -> PathBuf {
     let this = std::env::current_exe().expect("the place of this test");
-    let program = this.ancestors().skip(1).map(|folder| folder.join("edge-agent")).find(|path| path.is_file());
+    let program =
+        this.ancestors().skip(1).map(|folder| folder.join("edge-agent")).find(|path| path.is_file());
     program.expect("there is no edge-agent beside this test: cargo build -p edge-agent")
 }

@@ -22,7 +22,8 @@ async fn a_batch_that_is_killed_twice_ends_complete_with_nothing_done_twice() {
     let mut agent = Agent::start();
     let (batch, csv) = batch(agent.folder());
     let enrol = |agent: &Agent| {
-        let mut command = agent.command(&["enrol", "--json", "--consent-form", "Form A", "--groups", "Staff"]);
+        let mut command =
+            agent.command(&["enrol", "--json", "--consent-form", "Form A", "--groups", "Staff"]);
         command.arg(&batch).arg("--csv").arg(&csv);
         command
     };
@@ -52,7 +53,8 @@ async fn a_batch_that_is_killed_twice_ends_complete_with_nothing_done_twice() {
     }
     let enrolled = lines.iter().filter(|line| line["verdict"] == "ENROLLED").count();
     let mut client = agent.client().await;
-    let people = client.gallery.list_people(v1::ListPeopleRequest::default()).await.unwrap().into_inner().people;
+    let people =
+        client.gallery.list_people(v1::ListPeopleRequest::default()).await.unwrap().into_inner().people;
     assert_eq!(people.len(), 3, "{people:?}");
     let templates: i32 = people.iter().map(|person| person.template_count).sum();
     assert_eq!(templates as usize, enrolled);
@@ -61,7 +63,8 @@ async fn a_batch_that_is_killed_twice_ends_complete_with_nothing_done_twice() {
         let consents = v1::ListConsentsRequest { person: person.name.clone(), ..Default::default() };
         let consents = client.gallery.list_consents(consents).await.unwrap().into_inner().consents;
         assert_eq!(consents.len(), 1, "consent was recorded once");
-        let enrolments = v1::ListEnrolmentsRequest { person: person.name.clone(), page_size: 1_000, ..Default::default() };
+        let enrolments =
+            v1::ListEnrolmentsRequest { person: person.name.clone(), page_size: 1_000, ..Default::default() };
         let enrolments = client.gallery.list_enrolments(enrolments).await.unwrap().into_inner().enrolments;
         let made = enrolments.iter().filter(|one| one.verdict() == v1::Verdict::Enrolled).count();
         assert_eq!(made, person.template_count as usize, "each template has its verdict");
@@ -84,7 +87,8 @@ async fn a_dry_run_changes_nothing_and_without_consent_nobody_is_enrolled() {
     assert_eq!(dry.code, Some(1));
     assert!(dry.stdout.lines().all(|line| line.contains("NOT_YET_KNOWN")), "{}", dry.stdout);
     let mut client = agent.client().await;
-    let people = client.gallery.list_people(v1::ListPeopleRequest::default()).await.unwrap().into_inner().people;
+    let people =
+        client.gallery.list_people(v1::ListPeopleRequest::default()).await.unwrap().into_inner().people;
     assert!(people.is_empty());
     let mut command = agent.command(&["enrol"]);
     let refused = run(command.arg(&batch).arg("--csv").arg(&csv));

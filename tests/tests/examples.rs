@@ -23,11 +23,17 @@ async fn people_come_from_a_csv_all_or_none_and_the_same_file_again_changes_noth
         let mut command = python(&agent, "people.py", &token);
         run(command.args(options).arg(&csv))
     };
-    assert_eq!(people(&["--check"]).success(), "2 would be created, 0 would be updated, 0 unchanged, 2 groups would be created\n");
+    assert_eq!(
+        people(&["--check"]).success(),
+        "2 would be created, 0 would be updated, 0 unchanged, 2 groups would be created\n"
+    );
     let created = "2 created, 0 updated, 0 unchanged, 2 groups created\n";
     assert_eq!(people(&[]).success(), created);
     assert_eq!(people(&[]).success(), created, "the same request has the same answer");
-    assert_eq!(people(&["--check"]).success(), "0 would be created, 0 would be updated, 2 unchanged, 0 groups would be created\n");
+    assert_eq!(
+        people(&["--check"]).success(),
+        "0 would be created, 0 would be updated, 2 unchanged, 0 groups would be created\n"
+    );
     fs::write(&csv, "name,external_id\nNgoc,3\n,4\n").unwrap();
     let refusal = people(&[]).refusal();
     assert!(refusal.contains("row 3") && refusal.contains("FIELD_INVALID"), "{refusal}");
@@ -45,9 +51,12 @@ async fn a_folder_is_enrolled_with_a_verdict_for_each_picture() {
     client.create_person("Joe Biden", "46").await;
     let folder = agent.folder().join("pictures");
     fs::create_dir(&folder).unwrap();
-    for (name, picture) in
-        [("44.jpg", "obama.jpg"), ("44_2.jpg", "obama2.jpg"), ("46.jpg", "biden.jpg"), ("7.png", "astronaut.png")]
-    {
+    for (name, picture) in [
+        ("44.jpg", "obama.jpg"),
+        ("44_2.jpg", "obama2.jpg"),
+        ("46.jpg", "biden.jpg"),
+        ("7.png", "astronaut.png"),
+    ] {
         fs::copy(path(picture), folder.join(name)).unwrap();
     }
     let token = agent.token("office", "gallery.read,gallery.write");
@@ -115,17 +124,22 @@ async fn events_reach_a_webhook_once_each_over_kills_restarts_and_refusals() {
 async fn a_shell_calls_too_and_sends_events_on() {
     let agent = Agent::start();
     let token = agent.token("office", "gallery.read,gallery.write,attendance.read,attendance.write");
-    let call = |method: &str, request: &str| run(shell(&agent, "rollcall.sh", &token).args([method, request]));
-    let made = call("GalleryService/CreatePerson", r#"person { display_name: "Linh" external_id: "1042" }"#).success();
-    let name = made.lines().find_map(|line| line.strip_prefix("name: ")).unwrap().trim_matches('"').to_owned();
+    let call =
+        |method: &str, request: &str| run(shell(&agent, "rollcall.sh", &token).args([method, request]));
+    let made = call("GalleryService/CreatePerson", r#"person { display_name: "Linh" external_id: "1042" }"#)
+        .success();
+    let name =
+        made.lines().find_map(|line| line.strip_prefix("name: ")).unwrap().trim_matches('"').to_owned();
     let list = call("GalleryService/ListPeople", "page_size: 10").success();
     assert!(list.contains(&name), "{list}");
     let again = call("GalleryService/CreatePerson", r#"person { display_name: "x" external_id: "1042" }"#);
     assert!(again.refusal().contains("external id"), "the server's words arrive");
-    call("AttendanceService/RecordManually", &format!("person: \"{name}\" direction: DIRECTION_IN")).success();
+    call("AttendanceService/RecordManually", &format!("person: \"{name}\" direction: DIRECTION_IN"))
+        .success();
     let webhook = Webhook::start();
     let cursor = agent.folder().join("cursor");
-    let watch = || run(shell(&agent, "watch_to_webhook.sh", &token).arg(webhook.url()).arg(&cursor).arg("--once"));
+    let watch =
+        || run(shell(&agent, "watch_to_webhook.sh", &token).arg(webhook.url()).arg(&cursor).arg("--once"));
     watch().success();
     let keys: Vec<String> = std::iter::from_fn(|| webhook.waiting()).map(|call| call.key).collect();
     let distinct: std::collections::BTreeSet<&String> = keys.iter().collect();

@@ -110,7 +110,8 @@ async fn assert_mark_is_amended(client: &mut Client, person: &str) {
     };
     let period = v1::CreatePeriodRequest { period: Some(period), ..Default::default() };
     client.attendance.create_period(period).await.unwrap();
-    let sessions = client.attendance.list_sessions(v1::ListSessionsRequest::default()).await.unwrap().into_inner();
+    let sessions =
+        client.attendance.list_sessions(v1::ListSessionsRequest::default()).await.unwrap().into_inner();
     let session = sessions.sessions.first().expect("today's session").name.clone();
     let register = v1::GetRegisterRequest { session: session.clone() };
     let register = client.attendance.get_register(register).await.unwrap().into_inner();
@@ -140,7 +141,8 @@ fn assert_forgotten(folder: &Path) {
             continue;
         }
         let bytes = fs::read(&path).unwrap();
-        for secret in [NAME, "Zephyrine", "EXT-93417", "ext-93417", "seen at the gate", "a letter from home"] {
+        for secret in [NAME, "Zephyrine", "EXT-93417", "ext-93417", "seen at the gate", "a letter from home"]
+        {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{secret} is in {}", path.display());
         }

@@ -126,7 +126,8 @@ async fn the_file_changes_settings_when_it_was_edited_and_the_api_otherwise() {
     let terminal = name(&agent).await;
     assert_eq!(terminal.display_name, "Gate A");
     let mut client = agent.client().await;
-    let settings = client.attendance.get_attendance_settings(v1::GetAttendanceSettingsRequest {}).await.unwrap();
+    let settings =
+        client.attendance.get_attendance_settings(v1::GetAttendanceSettingsRequest {}).await.unwrap();
     assert_eq!(settings.get_ref().time_zone, "Asia/Ho_Chi_Minh");
     let update = v1::UpdateTerminalSettingsRequest {
         terminal: terminal.name.clone(),

@@ -27,7 +27,8 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let passphrase = args.passphrase_file.as_deref().map(passphrase).transpose()?;
-    let restored = rollcall_store::restore(&args.file, passphrase, &args.data, &databases::known());
+    let known = databases::known();
+    let restored = rollcall_store::restore(&args.file, passphrase, &args.data, &known);
     let manifest = runtime()?.block_on(restored)?;
     println!(
         "{}: restored as it was at {}",

@@ -2,25 +2,26 @@
 
 use std::sync::Arc;
 
-use rollcall_attendance::Log;
+use rollcall_attendance::{Clock as _, Log, Quality, SystemClock};
 use rollcall_core::{Fault, Reason};
 use rollcall_gallery::Gallery;
 use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;
-use rollcall_terminals::{Device, Readings, Revised};
+use rollcall_terminals::{Device, Readings, Revised, Settings};
 
 /// See the module.
 #[derive(Clone)]
 pub(super) struct ThisDevice {
     pub(super) log: Log,
     pub(super) gallery: Gallery,
+    pub(super) clock: Arc<SystemClock>,
 }
 
 impl Device for ThisDevice {
     async fn readings(&self) -> Result<Readings, Fault> {
         let counts = self.gallery.counts().await.map_err(|error| error.fault())?;
         let log = self.log.health();
-        let clock_quality = self.log.clock_quality();
+        let clock_quality = clock_quality(self.clock.read().quality);
         let mut alarms = Vec::new();
         if log.is_disk_full {
             alarms.push("DISK_FULL".to_owned());
@@ -34,7 +35,7 @@ impl Device for ThisDevice {
             camera: v1::CameraState::None,
             clock_quality,
             alarms,
-            events_in_log: self.log.len().await.map_err(|error| error.fault())?,
+            events_in_log: self.log.events().await.map_err(|error| error.fault())?,
             events_pending: 0,
             people: counts.people,
             templates: counts.templates,
@@ -46,10 +47,21 @@ impl Device for ThisDevice {
     }
 
     async fn obey(&self, settings: &Revised) -> Result<(), Fault> {
-        let event = v1::SettingsApplied { revision: settings.revision, sha256: settings.sha256().to_vec().into() };
+        let event =
+            v1::SettingsApplied { revision: settings.revision, sha256: settings.sha256().to_vec().into() };
         self.log.append(Kind::SettingsApplied(event)).await.map_err(|error| error.fault())?;
         let recogniser = self.gallery.recogniser().map_err(|error| error.fault())?;
-        recogniser.set(settings.settings.fpir_target, settings.settings.keep_pictures).await;
-        Ok(())
+        let Settings { fpir_target, keep_pictures, .. } = settings.settings;
+        recogniser.set(fpir_target, keep_pictures).await.map_err(|error| error.fault())
+    }
+}
+
+fn clock_quality(quality: Quality) -> v1::ClockQuality {
+    match quality {
+        Quality::Unset => v1::ClockQuality::Unset,
+        Quality::Saved => v1::ClockQuality::Saved,
+        Quality::Rtc => v1::ClockQuality::Rtc,
+        Quality::Ntp => v1::ClockQuality::Ntp,
+        Quality::Hub => v1::ClockQuality::Hub,
     }
 }

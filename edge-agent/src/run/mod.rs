@@ -106,9 +106,7 @@ fn ready(url: &str, folder: &Path, token: &Path) -> anyhow::Result<()> {
     let told = writeln!(out, "ready: {url} ca={} token={}", ca.display(), token.display());
     // Nobody has to read it.
     match told.and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("standard output")
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("standard output"),
         _ => Ok(()),
     }
 }

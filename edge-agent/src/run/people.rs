@@ -1,11 +1,14 @@
-//! What attendance asks of the gallery and of the doors.
+//! What the services ask of each other.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
 
 use rollcall_attendance::register::Watermark;
 use rollcall_attendance::{Answer, Doors, Log, Member, People};
 use rollcall_core::{Fault, GroupId, PersonId, Reason, TerminalId, UtcInstant};
-use rollcall_gallery::{Gallery, Person};
+use rollcall_gallery::{Elsewhere, Gallery, Person};
+use rollcall_store::{Db, checkpoint, vacuum};
 
 /// The gallery, as attendance sees it.
 pub(super) struct Directory(pub(super) Gallery);
@@ -68,6 +71,19 @@ pub(super) struct OnlyDoor {
 
 impl Doors for OnlyDoor {
     fn watermarks(&self) -> Answer<'_, Vec<Watermark>> {
-        Box::pin(async move { Ok(vec![Watermark { terminal: self.terminal, until: self.log.now() }]) })
+        Box::pin(async move { Ok(vec![Watermark { terminal: self.terminal, reported: self.log.now() }]) })
+    }
+}
+
+/// What is known of people in `site.db`.
+pub(super) struct SiteNotes(pub(super) Db);
+
+impl Elsewhere for SiteNotes {
+    fn forget(&self, person: PersonId) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + Send + '_>> {
+        Box::pin(async move {
+            rollcall_attendance::forget(&self.0, person).await.map_err(|error| error.fault())?;
+            vacuum(&self.0).await.map_err(|error| error.fault())?;
+            checkpoint(&self.0).await.map_err(|error| error.fault())
+        })
     }
 }

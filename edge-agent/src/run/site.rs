@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rollcall_accounts::Accounts;
+use rollcall_attendance::codes::CodeSet;
 use rollcall_attendance::{Attendance, Log, SystemClock};
 use rollcall_core::UtcInstant;
-use rollcall_gallery::{FaceOptions, Gallery, GalleryOptions, Key};
+use rollcall_gallery::{FaceOptions, Gallery, GalleryOptions, GalleryServer, Key};
 use rollcall_proto::v1;
+use rollcall_proto::v1::gallery_service_server::GalleryServiceServer;
 use rollcall_server::{Reflection, Running as RunningServer, Server, ServerConfig, Services, health};
 use rollcall_store::{DataFolder, Db, Secret, Writes, replace_file};
 use rollcall_terminals::{Identity, Revised, Settings, SettingsField, Terminals, hardware_id};
@@ -18,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::device::ThisDevice;
-use super::people::{Directory, OnlyDoor};
+use super::people::{Directory, OnlyDoor, SiteNotes};
 use super::{Plan, ticks};
 use crate::config::{self, Config};
 use crate::{databases, folder};
@@ -74,7 +76,9 @@ impl Site {
         };
         let clock = Arc::new(SystemClock::new(UtcInstant::from_micros(0)));
         let log = Log::open(&folder, log_identity, Arc::clone(&clock) as _).await?;
-        let gallery = open_gallery(plan, &folder, &gallery_db, &writes, &key, &identity, &settings).await?;
+        let elsewhere = Arc::new(SiteNotes(site_db.clone()));
+        let gallery =
+            open_gallery(plan, &folder, &gallery_db, &writes, &key, &identity, &settings, elsewhere).await?;
         let people = Arc::new(Directory(gallery.clone()));
         let door = Arc::new(OnlyDoor { terminal: identity.terminal, log: log.clone() });
         let attendance =
@@ -88,23 +92,15 @@ impl Site {
         gallery.set_zone(attendance.zone().await?, now).await?;
         let accounts = Accounts::new(site_db.clone(), writes.clone());
         let token = accounts.bootstrap(folder.path(), now).await?;
-        let tls =
-            rollcall_server::Identity::of_site(folder.path(), &plan.config.server.names.0, now)?;
+        let tls = rollcall_server::Identity::of_site(folder.path(), &plan.config.server.names.0, now)?;
         let services = Services::new()
             .add(rollcall_accounts::grpc::service(accounts.clone()))
-            .add(rollcall_gallery::service(gallery.clone()))
+            .add(gallery_service(&gallery))
             .add(rollcall_attendance::service(attendance.clone()))
             .add(rollcall_terminals::service(terminals, VERSION))
             .add(health::service("edge-agent", VERSION, probes(&log, &gallery)));
         let server = Server::build(server_config(plan), &tls, accounts, services).await?;
-        let parts = Parts {
-            folder,
-            databases: vec![gallery_db, site_db],
-            writes,
-            log,
-            gallery,
-            attendance,
-        };
+        let parts = Parts { folder, databases: vec![gallery_db, site_db], writes, log, gallery, attendance };
         Ok(Self { parts, server, token })
     }
 
@@ -149,7 +145,7 @@ impl Running {
         let left = self.server.drain(patience).await;
         self.parts.attendance.stop().await;
         while self.ticks.join_next().await.is_some() {}
-        self.parts.writes.close().await;
+        self.parts.writes.close(LOG_CLOSE).await;
         self.parts.log.close(LOG_CLOSE).await;
         for db in &self.parts.databases {
             db.close().await;
@@ -166,6 +162,7 @@ async fn open_gallery(
     key: &Secret,
     identity: &Identity,
     settings: &Revised,
+    elsewhere: Arc<SiteNotes>,
 ) -> anyhow::Result<Gallery> {
     let options = GalleryOptions {
         db: db.clone(),
@@ -175,7 +172,7 @@ async fn open_gallery(
         erasures: folder.file(folder::ERASURES),
         terminal: Some(identity.terminal),
     };
-    let gallery = Gallery::open(options, UtcInstant::now()).await?;
+    let gallery = Gallery::open_with(options, Some(elsewhere), UtcInstant::now()).await?;
     let faces = FaceOptions {
         models: plan.models.clone(),
         fpir_target: settings.settings.fpir_target,
@@ -184,6 +181,12 @@ async fn open_gallery(
     };
     gallery.load_faces(faces).await.with_context(|| format!("the networks in {}", plan.models.display()))?;
     Ok(gallery)
+}
+
+/// The server has looked at the size of a message before.
+fn gallery_service(gallery: &Gallery) -> GalleryServiceServer<GalleryServer> {
+    let service = GalleryServiceServer::new(GalleryServer::new(gallery.clone()));
+    service.max_decoding_message_size(usize::MAX)
 }
 
 fn server_config(plan: &Plan) -> ServerConfig {
@@ -201,7 +204,9 @@ fn probes(log: &Log, _gallery: &Gallery) -> Vec<health::Probe> {
     vec![Box::new(move || {
         let health = log.health();
         let (state, explanation) = match health.is_disk_full {
-            true => (health::State::Degraded, format!("the disk is full, {} events wait for room", health.kept)),
+            true => {
+                (health::State::Degraded, format!("the disk is full, {} events wait for room", health.kept))
+            }
             false => (health::State::Well, String::new()),
         };
         health::Part { part: "log", state, explanation }
@@ -224,6 +229,13 @@ fn direction(direction: config::Direction) -> v1::Direction {
     match direction {
         config::Direction::In => v1::Direction::In,
         config::Direction::Out => v1::Direction::Out,
+    }
+}
+
+fn code_set(set: config::CodeSet) -> CodeSet {
+    match set {
+        config::CodeSet::Plain => CodeSet::Plain,
+        config::CodeSet::Dfe => CodeSet::Dfe,
     }
 }
 

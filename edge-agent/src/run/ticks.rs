@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rollcall_attendance::Attendance;
-use rollcall_core::UtcInstant;
+use rollcall_core::{Fault, UtcInstant};
 use rollcall_gallery::Gallery;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
@@ -42,7 +42,19 @@ async fn tick(gallery: &Gallery, attendance: &Attendance) {
     if let Err(error) = gallery.expire(now).await {
         tracing::warn!(error = error.fault().reason.as_str(), "consents could not be ended by their date");
     }
+    if let Err(error) = follow_zone(gallery, attendance, now).await {
+        tracing::warn!(error = error.reason.as_str(), "the gallery could not follow the site's time zone");
+    }
     if let Err(error) = attendance.close_due(now).await {
         tracing::warn!(error = error.fault().reason.as_str(), "registers could not be closed");
     }
+}
+
+/// The site's zone can be changed over the API; consents end by it.
+async fn follow_zone(gallery: &Gallery, attendance: &Attendance, now: UtcInstant) -> Result<(), Fault> {
+    let zone = attendance.zone().await.map_err(|error| error.fault())?;
+    if zone != gallery.zone() {
+        gallery.set_zone(zone, now).await.map_err(|error| error.fault())?;
+    }
+    Ok(())
 }
