@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use harness::{ClientCertificate, SILENT, SOON, Site, localhost, outcome, whole};
+use harness::{ClientCertificate, MANY, SILENT, SOON, Site, localhost, outcome};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rollcall_accounts::Scope;
 use rollcall_core::{Role, TerminalId, UtcInstant};
@@ -48,9 +48,8 @@ fn expected(access: &rollcall_proto::Access, role: Role, scopes: Option<&BTreeSe
 /// The reason with which a call is refused; empty: it comes through, whatever its handler says.
 async fn refused(connection: &h2::client::SendRequest<Bytes>, request: http::Request<()>) -> String {
     let mut connection = connection.clone().ready().await.unwrap();
-    let (response, mut body) = connection.send_request(request, false).unwrap();
-    // Not a message at all, so that no handler does anything.
-    body.send_data(whole(&[0xff]), true).unwrap();
+    // Without a message, so that no handler does anything.
+    let (response, _) = connection.send_request(request, true).unwrap();
     let response = response.await.expect("a response");
     if !response.headers().contains_key("grpc-status") {
         return String::new();
@@ -184,8 +183,9 @@ async fn a_revoked_token_is_refused_at_the_next_call_and_its_streams_end_within_
     let site = Site::start().await;
     let (id, token) = site.token(Role::Viewer, &["attendance.read"]).await;
     let mut connection = site.h2().await;
-    let (response, mut body) = connection.send_request(site.request(SILENT, &token), false).unwrap();
-    body.send_data(whole(b""), true).unwrap();
+    let mut request = site.request(MANY, &token);
+    request.headers_mut().insert("x-fake", SILENT.parse().unwrap());
+    let (response, _) = connection.send_request(request, true).unwrap();
     let response = tokio::time::timeout(SOON, response).await.unwrap().unwrap();
     assert!(!response.headers().contains_key("grpc-status"), "it is open");
     site.accounts.revoke_token(id, UtcInstant::now()).await.unwrap();

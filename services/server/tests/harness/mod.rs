@@ -183,6 +183,13 @@ impl Site {
             .unwrap()
     }
 
+    /// A request to a fake service by the administrator.
+    pub fn fake(&self, path: &str, does: &'static str) -> Request<()> {
+        let mut request = self.request(path, &self.admin);
+        request.headers_mut().insert("x-fake", HeaderValue::from_static(does));
+        request
+    }
+
     pub async fn drain(mut self, patience: Duration) -> usize {
         self.running.take().unwrap().drain(patience).await
     }
@@ -269,22 +276,26 @@ pub fn whole(content: &[u8]) -> Bytes {
     message(0, u32::try_from(content.len()).unwrap(), content)
 }
 
-/// A service that answers every call with an empty message, but for some.
+/// A service that answers every call with an empty message, or does what the metadata `x-fake` says.
 #[derive(Clone)]
 pub struct Fake;
 
-/// Streams without end, as fast as they are read.
-pub const ENDLESS: &str = "/rollcall.v1.AttendanceService/WatchEvents";
+/// Streams without end, as fast as it is read.
+pub const ENDLESS: &str = "endless";
 /// Streams nothing, without end.
-pub const SILENT: &str = "/rollcall.v1.AttendanceService/Export";
+pub const SILENT: &str = "silent";
 /// Never answers.
-pub const HANGS: &str = "/rollcall.v1.AttendanceService/GetEvent";
+pub const HANGS: &str = "hangs";
 /// Panics.
-pub const PANICS: &str = "/rollcall.v1.AttendanceService/GetReport";
+pub const PANICS: &str = "panics";
+/// A call whose answer is one message.
+pub const ONE: &str = "/rollcall.v1.AttendanceService/GetEvent";
+/// A call whose answer is a stream.
+pub const MANY: &str = "/rollcall.v1.AttendanceService/WatchEvents";
 
 impl Fake {
     async fn answer(request: Request<tonic::body::Body>) -> Response<tonic::body::Body> {
-        let kind = match request.uri().path() {
+        let kind = match request.headers().get("x-fake").and_then(|value| value.to_str().ok()).unwrap_or("") {
             ENDLESS => Kind::Endless,
             SILENT => Kind::Silent,
             HANGS => std::future::pending().await,
