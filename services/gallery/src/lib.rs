@@ -30,6 +30,8 @@ mod recognise;
 mod recogniser;
 mod seal;
 mod store;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use calibrate::Thresholds;

@@ -23,7 +23,7 @@ impl Gallery {
         let write = async move {
             let mut tx = gallery.shared.db.read().await?;
             let done = erasures::of(&mut tx, person).await?;
-            if done.is_none() && people::get(&mut tx, person).await?.is_none() {
+            if done.is_none() && !people::exists(&mut tx, person).await? {
                 return Err(GalleryError::NotFound { name: person.name() });
             }
             // Its moment must not outlast the sweep.

@@ -54,6 +54,17 @@ pub(crate) async fn get(tx: &mut Tx, person: PersonId) -> Result<Option<PersonRo
     })
 }
 
+/// Whether somebody with this id is there.
+pub(crate) async fn exists(tx: &mut Tx, person: PersonId) -> Result<bool, StoreError> {
+    let found: Option<i64> = on!(tx, connection => {
+        sqlx::query_scalar("select revision from gallery_person where person_id = $1")
+            .bind(person.as_bytes())
+            .fetch_optional(connection)
+            .await
+    })?;
+    Ok(found.is_some())
+}
+
 /// The person with this external id.
 pub(crate) async fn by_external_id(tx: &mut Tx, external_id: &str) -> Result<Option<PersonRow>, StoreError> {
     on!(tx, connection => {
