@@ -383,3 +383,44 @@ pub const CLOSING_DAYS: i64 = 35;
 
 /// Exports that run at once: each reads the database as fast as it can.
 pub const EXPORTS: usize = 4;
+/// Characters of a person's name. The longest in use have some 100; a line on a screen has fewer.
+pub const PERSON_NAME_CHARS: usize = 200;
+
+/// Characters of the id that a person has in another system.
+pub const EXTERNAL_ID_CHARS: usize = 100;
+
+/// Characters of a group's name.
+pub const GROUP_NAME_CHARS: usize = 100;
+
+/// Characters of the texts on a line of the consent ledger: a form with its version, whose word it is.
+pub const CONSENT_TEXT_CHARS: usize = 100;
+
+/// People in one gallery: five times the stated scale, so that a whole district's file can be imported.
+pub const GALLERY_PEOPLE: usize = 100_000;
+
+/// Groups in one gallery: classes, teams and clubs of a district.
+pub const GALLERY_GROUPS: usize = 10_000;
+
+/// Groups of one person: a class, a dozen courses, a few clubs.
+pub const PERSON_GROUPS: usize = 50;
+
+/// Lines in one person's consent ledger: both parents, twice a year, for a school life, and mistakes.
+pub const CONSENT_LINES: usize = 1_000;
+
+/// Credentials of one person, ended ones included: a lost badge a term for a school life.
+pub const PERSON_CREDENTIALS: usize = 100;
+
+/// Watchers of the gallery's changes at once: each reads the database whenever something changes.
+pub const GALLERY_WATCHERS: usize = 64;
+
+/// Bytes of a CSV file of people: 100,000 rows of 600 bytes.
+pub const IMPORT_SIZE_BYTES: usize = 64 << 20;
+
+/// Bytes of such a file in one message.
+pub const IMPORT_CHUNK_SIZE_BYTES: usize = 512 << 10;
+
+/// Rows of a CSV file of people, as many as people in a gallery.
+pub const IMPORT_ROWS: usize = 100_000;
+
+/// Rows with a mistake that an answer names: who has more has the wrong file.
+pub const IMPORT_MISTAKES: usize = 100;

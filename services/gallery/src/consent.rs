@@ -7,7 +7,9 @@
 //! Days are the site's, first and last included.
 
 use jiff::ToSpan as _;
-use rollcall_core::{SiteDay, SiteTime, SiteZone, UtcInstant};
+use rollcall_core::{ConsentId, SiteDay, SiteTime, SiteZone, UtcInstant, limits};
+
+use crate::{GalleryError, text};
 
 /// What somebody said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub enum Decision {
 
 /// Who said it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Giver {
+pub(crate) enum Giver {
     /// The person: one giver, whatever the label on the form.
     Person,
     /// A parent or guardian, told apart by the folded label.
@@ -36,11 +38,72 @@ pub enum Giver {
 
 /// A line of the ledger, as far as the rule needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub(crate) struct Line {
     /// Who.
-    pub giver: Giver,
+    pub(crate) giver: Giver,
+    /// What.
+    pub(crate) decision: Decision,
+}
+
+/// A line as it is stored and shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consent {
+    /// Which.
+    pub id: ConsentId,
+    /// What was said, by whom and on what form.
+    pub said: Said,
+    /// When the line was written.
+    pub recorded: UtcInstant,
+    /// By which account or token.
+    pub recorded_by: String,
+}
+
+/// What a new line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
     /// What.
     pub decision: Decision,
+    /// Whether it is the person's own word; else a guardian's.
+    pub by: GiverKind,
+    /// Who that is, as written.
+    pub giver_label: String,
+    /// The form that was signed.
+    pub form: String,
+}
+
+/// Whose word it can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GiverKind {
+    /// The person's own.
+    Person,
+    /// A parent's or guardian's.
+    Guardian,
+}
+
+impl Said {
+    /// The same, if it can be stored.
+    ///
+    /// # Errors
+    /// A text that is too long or has several lines; days in the wrong order.
+    pub(crate) fn checked(self) -> Result<Self, GalleryError> {
+        text::optional_line("consent.giver_label", &self.giver_label, limits::CONSENT_TEXT_CHARS)?;
+        text::optional_line("consent.form", &self.form, limits::CONSENT_TEXT_CHARS)?;
+        if let Decision::Given { start: Some(start), end: Some(end) } = self.decision
+            && end < start
+        {
+            return Err(GalleryError::invalid("consent.end_date", "is before start_date"));
+        }
+        Ok(self)
+    }
+
+    /// The line that the rule sees.
+    pub(crate) fn line(&self) -> Line {
+        let giver = match self.by {
+            GiverKind::Person => Giver::Person,
+            GiverKind::Guardian => Giver::Guardian(text::folded(self.giver_label.trim())),
+        };
+        Line { giver, decision: self.decision }
+    }
 }
 
 /// What a ledger amounts to at a moment.
@@ -91,7 +154,7 @@ impl Standing {
 }
 
 /// What `lines`, oldest first, amount to at `now` for somebody whose last day is `leave`.
-pub fn standing(lines: &[Line], leave: Option<SiteDay>, zone: &SiteZone, now: UtcInstant) -> Standing {
+pub(crate) fn standing(lines: &[Line], leave: Option<SiteDay>, zone: &SiteZone, now: UtcInstant) -> Standing {
     let stays = |state| Standing { state, until: None };
     let words = last_words(lines);
     if words.is_empty() {
@@ -109,7 +172,7 @@ pub fn standing(lines: &[Line], leave: Option<SiteDay>, zone: &SiteZone, now: Ut
         let last = [last, leave].into_iter().flatten().min();
         return Standing {
             state: ConsentState::Valid,
-            until: last.and_then(|last| day_after(last)).map(|day| first_moment(zone, day)),
+            until: last.and_then(day_after).map(|day| first_moment(zone, day)),
         };
     }
     match spans.iter().map(|span| span.start).filter(|start| *start > today).min() {
@@ -186,4 +249,180 @@ fn day_after(day: SiteDay) -> Option<SiteDay> {
 
 fn first_moment(zone: &SiteZone, day: SiteDay) -> UtcInstant {
     zone.instant(day, SiteTime::midnight())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use jiff::civil::date;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TODAY: SiteDay = date(2026, 11, 24);
+
+    fn zone() -> SiteZone {
+        SiteZone::named("Asia/Ho_Chi_Minh").unwrap()
+    }
+
+    /// Noon of a day.
+    fn noon(day: SiteDay) -> UtcInstant {
+        zone().instant(day, SiteTime::midnight()).after(std::time::Duration::from_secs(12 * 3_600))
+    }
+
+    fn day(offset: i64) -> SiteDay {
+        TODAY.checked_add(offset.days()).unwrap()
+    }
+
+    fn own(decision: Decision) -> Line {
+        Line { giver: Giver::Person, decision }
+    }
+
+    fn by(label: &str, decision: Decision) -> Line {
+        Line { giver: Giver::Guardian(label.to_owned()), decision }
+    }
+
+    const GIVEN: Decision = Decision::Given { start: None, end: None };
+
+    fn from(start: i64) -> Decision {
+        Decision::Given { start: Some(day(start)), end: None }
+    }
+
+    fn between(start: i64, end: i64) -> Decision {
+        Decision::Given { start: Some(day(start)), end: Some(day(end)) }
+    }
+
+    fn at(lines: &[Line], leave: Option<SiteDay>, now: SiteDay) -> Standing {
+        standing(lines, leave, &zone(), noon(now))
+    }
+
+    #[test]
+    fn the_ledger_amounts_to_what_the_last_words_say() {
+        use ConsentState::*;
+        use Decision::{Refused as No, Withdrawn as Back};
+        // Lines, what they amount to today, and the day on which that ends.
+        let cases: &[(&[Line], ConsentState, Option<i64>)] = &[
+            (&[], None, Option::None),
+            (&[own(GIVEN)], Valid, Option::None),
+            (&[by("mother", GIVEN)], Valid, Option::None),
+            (&[own(No)], Refused, Option::None),
+            (&[own(GIVEN), own(Back)], Withdrawn, Option::None),
+            (&[own(No), own(GIVEN)], Valid, Option::None),
+            // Nobody outvotes a refusal, and a yes does not undo another's no.
+            (&[own(No), by("mother", GIVEN), by("father", GIVEN)], Refused, Option::None),
+            (&[by("mother", GIVEN), by("father", No)], Refused, Option::None),
+            (&[by("father", No), by("mother", GIVEN)], Refused, Option::None),
+            (&[by("father", No), by("father", GIVEN)], Valid, Option::None),
+            (&[by("father", GIVEN), by("father", Back), by("mother", GIVEN)], Withdrawn, Option::None),
+            // The person's own word is the one shown.
+            (&[own(Back), by("father", No)], Withdrawn, Option::None),
+            (&[by("father", Back), by("mother", No)], Refused, Option::None),
+            // Days, first and last included.
+            (&[own(between(0, 0))], Valid, Some(1)),
+            (&[own(between(-5, 10))], Valid, Some(11)),
+            (&[own(between(-5, -1))], Expired, Option::None),
+            (&[own(from(1))], NotYet, Some(1)),
+            (&[own(from(-1))], Valid, Option::None),
+            // A newer yes replaces the older one of the same giver.
+            (&[own(GIVEN), own(from(3))], NotYet, Some(3)),
+            // Several: as long as one of them lasts, without a gap.
+            (&[by("mother", between(-5, 3)), by("father", between(2, 9))], Valid, Some(10)),
+            (&[by("mother", between(-5, 3)), by("father", between(4, 9))], Valid, Some(10)),
+            (&[by("mother", between(-5, 3)), by("father", between(5, 9))], Valid, Some(4)),
+            (&[by("mother", between(-5, 3)), by("father", GIVEN)], Valid, Option::None),
+            (&[by("mother", between(-5, -3)), by("father", from(7)), own(from(5))], NotYet, Some(5)),
+        ];
+        for (lines, state, end) in cases {
+            let until = end.map(|end| zone().instant(day(end), SiteTime::midnight()));
+            assert_eq!(at(lines, Option::None, TODAY), Standing { state: *state, until }, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_day_of_the_person_ends_consent() {
+        let start_of = |offset| Some(zone().instant(day(offset), SiteTime::midnight()));
+        let valid = |until| Standing { state: ConsentState::Valid, until };
+        let expired = Standing { state: ConsentState::Expired, until: None };
+        assert_eq!(at(&[own(GIVEN)], Some(TODAY), TODAY), valid(start_of(1)));
+        assert_eq!(at(&[own(GIVEN)], Some(day(-1)), TODAY), expired);
+        assert_eq!(at(&[own(between(-1, 3))], Some(day(9)), TODAY), valid(start_of(4)));
+        assert_eq!(at(&[own(between(-1, 9))], Some(day(3)), TODAY), valid(start_of(4)));
+        let waiting = Standing { state: ConsentState::NotYet, until: start_of(3) };
+        assert_eq!(at(&[own(from(5))], Some(day(2)), TODAY), waiting);
+        assert_eq!(at(&[own(Decision::Refused)], Some(day(-1)), TODAY).state, ConsentState::Refused);
+    }
+
+    #[test]
+    fn a_day_of_consent_is_the_sites_day() {
+        let zone = zone();
+        let span = zone.span(TODAY);
+        let lines = [own(between(0, 0))];
+        let state = |now| standing(&lines, None, &zone, now).state;
+        let tick = std::time::Duration::from_micros(1);
+        assert_eq!(state(span.start.before(tick)), ConsentState::NotYet);
+        assert_eq!(state(span.start), ConsentState::Valid);
+        assert_eq!(state(span.end.before(tick)), ConsentState::Valid);
+        assert_eq!(state(span.end), ConsentState::Expired);
+    }
+
+    fn decisions() -> impl Strategy<Value = Decision> {
+        let days = (prop::option::of(-6_i64..6), prop::option::of(0_i64..6));
+        let given = days.prop_map(|(start, length)| {
+            let end = length.map(|length| day(start.unwrap_or(-6) + length));
+            Decision::Given { start: start.map(day), end }
+        });
+        prop_oneof![4 => given, 1 => Just(Decision::Refused), 1 => Just(Decision::Withdrawn)]
+    }
+
+    fn ledgers() -> impl Strategy<Value = Vec<Line>> {
+        let giver = prop_oneof![
+            Just(Giver::Person),
+            Just(Giver::Guardian("mother".into())),
+            Just(Giver::Guardian("father".into()))
+        ];
+        prop::collection::vec((giver, decisions()), 0..7)
+            .prop_map(|lines| lines.into_iter().map(|(giver, decision)| Line { giver, decision }).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn a_no_that_is_a_last_word_is_never_outvoted(mut lines in ledgers(), no in any::<bool>(), later in ledgers()) {
+            let giver = Giver::Guardian("objector".into());
+            lines.push(Line { giver, decision: if no { Decision::Refused } else { Decision::Withdrawn } });
+            lines.extend(later);
+            prop_assert!(!at(&lines, None, TODAY).allows_face());
+        }
+
+        #[test]
+        fn nothing_is_valid_without_a_yes(lines in ledgers()) {
+            let lines: Vec<Line> =
+                lines.into_iter().filter(|line| !matches!(line.decision, Decision::Given { .. })).collect();
+            prop_assert!(!at(&lines, None, TODAY).allows_face());
+        }
+
+        #[test]
+        fn a_state_lasts_until_the_instant_told_and_no_longer(
+            lines in ledgers(),
+            leave in prop::option::of(-3_i64..8),
+        ) {
+            let zone = zone();
+            let leave = leave.map(day);
+            let now = noon(TODAY);
+            let told = standing(&lines, leave, &zone, now);
+            for offset in 0..20 {
+                let span = zone.span(day(offset));
+                let now = span.start.max(now);
+                let then = standing(&lines, leave, &zone, now);
+                match told.until {
+                    Some(until) if now >= until => {
+                        if now == until {
+                            prop_assert_ne!(then.state, told.state);
+                        }
+                    }
+                    _ => prop_assert_eq!(then, told),
+                }
+            }
+        }
+    }
 }

@@ -127,11 +127,7 @@ pub fn judge(likeness: &Likeness) -> Judgement {
     // Whoever fits themselves better than the other has a look-alike, and that is known already.
     let better_own = |other: Candidate| likeness.own.is_some_and(|own| own > other.score);
     if let Some(other) = other.filter(|other| !likeness.accept_look_alike && !better_own(*other)) {
-        let explanation = format!(
-            "The face looks like that of somebody else who is enrolled (score {:.2}, {:.2} is as alike as one face in \
-             a hundred); if they are two people, accept it and they will need a wider margin.",
-            other.score, likeness.duplicate
-        );
+        let explanation = look_alike_sentence("somebody else", other.score);
         return Judgement { looks_like: Some(other), ..Judgement::new(Verdict::LooksLike, explanation) };
     }
     match likeness.own {
@@ -145,6 +141,15 @@ pub fn judge(likeness: &Likeness) -> Judgement {
         ),
         _ => Judgement::new(Verdict::Enrolled, "Enrolled."),
     }
+}
+
+/// The explanation of a look-alike, with the name of the other person where it may be told. It is put in when somebody
+/// asks, not stored, so that it goes with that person.
+pub fn look_alike_sentence(other: &str, score: f32) -> String {
+    format!(
+        "The face looks like that of {other} (score {score:.2}); if they are two people, accept it, and they will need \
+         a wider margin."
+    )
 }
 
 /// Whether a verdict that is remembered answers a new call, or has to be found anew: somebody has looked meanwhile.

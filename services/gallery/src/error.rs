@@ -6,6 +6,9 @@ use rollcall_core::{BadName, Fault, PersonId, Reason};
 use rollcall_store::StoreError;
 use rollcall_store::requests::RequestError;
 
+use crate::RecogniseError;
+use crate::import::Mistakes;
+
 /// Why the gallery did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum GalleryError {
@@ -17,6 +20,9 @@ pub enum GalleryError {
         /// What is wrong and what would be right.
         problem: String,
     },
+    /// A file of people with mistakes; nothing was written.
+    #[error("the file has mistakes, and nothing of it was written: {0}")]
+    Import(Mistakes),
     /// A resource name that is none.
     #[error("{field}: {source}")]
     BadName {
@@ -122,6 +128,9 @@ pub enum GalleryError {
     /// A request id that belongs to another request.
     #[error(transparent)]
     Request(RequestError),
+    /// Faces were not read or compared.
+    #[error(transparent)]
+    Recognise(#[from] RecogniseError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -134,6 +143,9 @@ impl GalleryError {
         match self {
             Self::Invalid { field, .. } | Self::BadName { field, .. } => {
                 fault(Reason::FieldInvalid).with("field", field)
+            }
+            Self::Import(mistakes) => {
+                fault(Reason::FieldInvalid).with("field", "data").with("rows", mistakes.rows())
             }
             Self::Mask { .. } => fault(Reason::UpdateMaskInvalid),
             Self::Page(fault) => fault.clone(),
@@ -155,6 +167,7 @@ impl GalleryError {
             Self::Ledger { .. } | Self::Damaged(_) => fault(Reason::DataDamaged),
             Self::LedgerFile { .. } => fault(Reason::Unavailable),
             Self::Request(error) => error.fault(),
+            Self::Recognise(error) => error.fault(),
             Self::Store(error) => error.fault(),
         }
     }

@@ -3,15 +3,43 @@
 //! What it does is in `gallery/`, by what it is about; each write is one transaction that notes the change in the feed,
 //! runs to its end although its caller has gone, and wakes the watchers once it is committed.
 
-use std::sync::{Arc, PoisonError, RwLock};
+mod changes;
+mod consents;
+mod credentials;
+mod enrolment;
+mod erasures;
+#[cfg(test)]
+mod face_tests;
+mod faces;
+mod groups;
+mod imports;
+mod mismatches;
+mod people;
+mod recognition;
+mod retry;
 
-use rollcall_core::{GalleryId, SiteZone};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+
+use rollcall_core::{GalleryId, SiteZone, TerminalId, UtcInstant, limits};
 use rollcall_store::{Db, Migration, Tx, Writes};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
+
+pub(crate) use enrolment::Enrolled;
+pub(crate) use mismatches::{Evidence, Report};
+pub(crate) use people::{NameKey, PeopleFilter};
+pub(crate) use recognition::{AlikePair, Identified};
+
+pub use changes::Changes;
+pub use enrolment::EnrolOptions;
+pub use imports::Imported;
+pub use retry::Retry;
 
 use crate::GalleryError;
+use crate::erasure::Ledger;
 use crate::keys::{Key, Keys};
-use crate::store::{changes, schema};
+use crate::recogniser::Recogniser;
+use crate::store::{self, changes as head, schema};
 
 /// The people of a site. A clone is another handle to the same.
 #[derive(Clone)]
@@ -27,6 +55,11 @@ pub(crate) struct Shared {
     gallery_id: GalleryId,
     zone: RwLock<SiteZone>,
     newest: watch::Sender<i64>,
+    recogniser: OnceLock<Arc<Recogniser>>,
+    watchers: Arc<Semaphore>,
+    imports: Semaphore,
+    ledger: Mutex<Ledger>,
+    device: String,
 }
 
 /// What a gallery is opened with.
@@ -39,6 +72,10 @@ pub struct GalleryOptions {
     pub key: Key,
     /// Whose days consents and last days are in.
     pub zone: SiteZone,
+    /// The erasure ledger: a file in the data folder that no backup has.
+    pub erasures: PathBuf,
+    /// The terminal that this is; `None`: the hub.
+    pub terminal: Option<TerminalId>,
 }
 
 impl Gallery {
@@ -47,24 +84,37 @@ impl Gallery {
         schema::MIGRATIONS
     }
 
-    /// Opens the gallery in a database.
+    /// Opens the gallery in a database: whoever is in the erasure ledger is removed from it, and what has ended by its
+    /// date is ended.
     ///
     /// # Errors
-    /// When the database does not answer.
-    pub async fn open(options: GalleryOptions) -> Result<Self, GalleryError> {
-        let mut tx = changes::begin(&options.db).await?;
-        let gallery_id = changes::gallery_id(&mut tx).await?;
-        let newest = changes::newest(&mut tx).await?;
+    /// [`GalleryError::Ledger`] when it is not known who was erased; a database or file that does not answer.
+    pub async fn open(options: GalleryOptions, now: UtcInstant) -> Result<Self, GalleryError> {
+        let GalleryOptions { db, writes, key, zone, erasures, terminal } = options;
+        let keys = Keys::of(&key);
+        let mut tx = head::begin(&db).await?;
+        let gallery_id = head::gallery_id(&mut tx).await?;
+        let newest = head::newest(&mut tx).await?;
+        let known = store::erasures::all(&mut tx).await?;
         tx.commit().await?;
         let shared = Shared {
-            db: options.db,
-            writes: options.writes,
-            keys: Keys::of(&options.key),
+            ledger: Mutex::new(erasures::open_ledger(erasures, &keys, &known).await?),
+            db,
+            writes,
+            keys,
             gallery_id,
-            zone: RwLock::new(options.zone),
+            zone: RwLock::new(zone.clone()),
             newest: watch::Sender::new(newest),
+            recogniser: OnceLock::new(),
+            watchers: Arc::new(Semaphore::new(limits::GALLERY_WATCHERS)),
+            imports: Semaphore::new(1),
+            device: terminal.map_or_else(|| "hub".to_owned(), TerminalId::name),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        let gallery = Self { shared: Arc::new(shared) };
+        gallery.keep_away(now).await?;
+        gallery.set_zone(zone, now).await?;
+        gallery.expire(now).await?;
+        Ok(gallery)
     }
 
     /// Which unbroken history of a gallery this is.
@@ -82,14 +132,24 @@ impl Gallery {
         self.shared.zone.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Moves the site to another zone, and reckons anew until when everybody's consent is in force.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn set_zone(&self, zone: SiteZone, now: UtcInstant) -> Result<(), GalleryError> {
+        let name = zone.name().to_owned();
+        *self.shared.zone.write().unwrap_or_else(PoisonError::into_inner) = zone;
+        self.reckon_in(name, now).await
+    }
+
     /// Begins to change the gallery. End it with [`Gallery::commit`].
     pub(crate) async fn begin(&self) -> Result<Tx, GalleryError> {
-        Ok(changes::begin(&self.shared.db).await?)
+        Ok(head::begin(&self.shared.db).await?)
     }
 
     /// Commits, and wakes the watchers when the gallery has changed.
     pub(crate) async fn commit(&self, mut tx: Tx) -> Result<(), GalleryError> {
-        let newest = changes::newest(&mut tx).await?;
+        let newest = head::newest(&mut tx).await?;
         tx.commit().await?;
         self.shared.newest.send_if_modified(|seen| {
             let newer = newest > *seen;

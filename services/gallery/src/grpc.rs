@@ -1,14 +1,18 @@
 //! GalleryService: convert, call, convert. No rule lives here.
 
+mod faces;
+
 use std::pin::Pin;
 
-use rollcall_core::Caller;
+use prost::Message;
+use rollcall_core::{Caller, Fault, UtcInstant, page};
 use rollcall_proto::v1;
 use rollcall_proto::v1::gallery_service_server::GalleryService;
-use tokio_stream::Stream;
+use rollcall_proto::v1::import_people_request::Part;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{Gallery, GalleryError};
+use crate::{Gallery, GalleryError, Group, ImportFile, Person, Retry, convert};
 
 /// Serves a gallery: wrap it in `rollcall_proto::v1::gallery_service_server::GalleryServiceServer`.
 #[derive(Clone)]
@@ -21,11 +25,23 @@ impl GalleryServer {
     pub fn new(gallery: Gallery) -> Self {
         Self { gallery }
     }
+
+    fn retry(
+        &self,
+        method: &'static str,
+        request_id: &str,
+        request: &impl Message,
+    ) -> Result<Option<Retry>, Status> {
+        self.gallery.retry(method, request_id, &request.encode_to_vec()).map_err(status)
+    }
 }
 
 /// An error as it travels.
-fn status(error: &GalleryError) -> Status {
-    let fault = error.fault();
+fn status(error: GalleryError) -> Status {
+    faulty(error.fault())
+}
+
+fn faulty(fault: Fault) -> Status {
     rollcall_proto::status(fault.reason.code().grpc(), fault.message, fault.reason.as_str(), fault.metadata)
 }
 
@@ -35,215 +51,310 @@ fn caller<T>(request: &Request<T>) -> Result<String, Status> {
     caller.map(Caller::name).ok_or_else(|| Status::internal("a call came through without a caller"))
 }
 
-fn not_built() -> Status {
-    Status::internal("not built yet")
+/// A result as it travels.
+fn answer<T, M: From<T>>(result: Result<T, GalleryError>) -> Result<Response<M>, Status> {
+    result.map(|value| Response::new(value.into())).map_err(status)
+}
+
+/// The things of one page, of which one more was asked for, and a copy of the last when there are more.
+fn cut<T: Clone>(mut things: Vec<T>, size: usize) -> (Vec<T>, Option<T>) {
+    let more = things.len() > size;
+    things.truncate(size);
+    let last = things.last().filter(|_| more).cloned();
+    (things, last)
 }
 
 #[tonic::async_trait]
 impl GalleryService for GalleryServer {
     async fn create_person(
         &self,
-        _request: Request<v1::CreatePersonRequest>,
+        request: Request<v1::CreatePersonRequest>,
     ) -> Result<Response<v1::Person>, Status> {
-        Err(not_built())
+        let request = request.into_inner();
+        let retry = self.retry("CreatePerson", &request.request_id, &request)?;
+        let fields = convert::person_fields(request.person).map_err(status)?;
+        let person = self.gallery.create_person(fields, retry, UtcInstant::now()).await;
+        answer(person)
     }
 
     async fn get_person(
         &self,
-        _request: Request<v1::GetPersonRequest>,
+        request: Request<v1::GetPersonRequest>,
     ) -> Result<Response<v1::Person>, Status> {
-        Err(not_built())
+        let person = convert::person_id("name", &request.get_ref().name).map_err(status)?;
+        answer(self.gallery.person(person, UtcInstant::now()).await)
     }
 
     async fn list_people(
         &self,
-        _request: Request<v1::ListPeopleRequest>,
+        request: Request<v1::ListPeopleRequest>,
     ) -> Result<Response<v1::ListPeopleResponse>, Status> {
-        Err(not_built())
+        let request = request.into_inner();
+        let size = page::size(request.page_size).map_err(faulty)?;
+        let (filter, bound) = convert::people_filter(&request).map_err(status)?;
+        let after = convert::name_key(&bound, &request.page_token).map_err(status)?;
+        let people =
+            self.gallery.people(&filter, after, size + 1, UtcInstant::now()).await.map_err(status)?;
+        let (people, last) = cut(people, size);
+        let token =
+            |last: &Person| convert::name_token(&bound, &last.fields.display_name, last.id.as_bytes());
+        let next_page_token = last.as_ref().map(token).unwrap_or_default();
+        let people = people.into_iter().map(v1::Person::from).collect();
+        Ok(Response::new(v1::ListPeopleResponse { people, next_page_token }))
     }
 
     async fn update_person(
         &self,
-        _request: Request<v1::UpdatePersonRequest>,
+        request: Request<v1::UpdatePersonRequest>,
     ) -> Result<Response<v1::Person>, Status> {
-        Err(not_built())
+        let (person, change, etag) = convert::person_change(request.into_inner()).map_err(status)?;
+        answer(self.gallery.update_person(person, change, etag, UtcInstant::now()).await)
     }
 
     async fn import_people(
         &self,
-        _request: Request<Streaming<v1::ImportPeopleRequest>>,
+        request: Request<Streaming<v1::ImportPeopleRequest>>,
     ) -> Result<Response<v1::ImportPeopleResponse>, Status> {
-        Err(not_built())
+        let mut parts = request.into_inner();
+        let Some(Part::Config(config)) = parts.message().await?.and_then(|first| first.part) else {
+            return Err(status(GalleryError::invalid("config", "is missing: it comes in the first message")));
+        };
+        let mut file = ImportFile::default();
+        while let Some(message) = parts.message().await? {
+            let Some(Part::Data(piece)) = message.part else {
+                return Err(status(GalleryError::invalid("data", "is missing in a message after the first")));
+            };
+            file.push(piece).map_err(status)?;
+        }
+        let now = UtcInstant::now();
+        answer(self.gallery.import_people(file, config.validate_only, &config.request_id, now).await)
     }
 
     async fn erase_person(
         &self,
-        _request: Request<v1::ErasePersonRequest>,
+        request: Request<v1::ErasePersonRequest>,
     ) -> Result<Response<v1::Erasure>, Status> {
-        Err(not_built())
+        let person = convert::person_id("name", &request.get_ref().name).map_err(status)?;
+        answer(self.gallery.erase_person(person, UtcInstant::now()).await)
     }
 
     async fn get_erasure(
         &self,
-        _request: Request<v1::GetErasureRequest>,
+        request: Request<v1::GetErasureRequest>,
     ) -> Result<Response<v1::Erasure>, Status> {
-        Err(not_built())
+        let erasure = convert::erasure_id(&request.get_ref().name).map_err(status)?;
+        answer(self.gallery.erasure(erasure).await)
     }
 
     async fn list_erasures(
         &self,
-        _request: Request<v1::ListErasuresRequest>,
+        request: Request<v1::ListErasuresRequest>,
     ) -> Result<Response<v1::ListErasuresResponse>, Status> {
-        Err(not_built())
+        const BOUND: &str = "erasures";
+        let request = request.into_inner();
+        let size = page::size(request.page_size).map_err(faulty)?;
+        let before = convert::erasure_key(BOUND, &request.page_token).map_err(status)?;
+        let erasures = self.gallery.erasures(before, size + 1).await.map_err(status)?;
+        let (erasures, last) = cut(erasures, size);
+        let next_page_token = last.map(|last| convert::erasure_token(BOUND, &last)).unwrap_or_default();
+        let erasures = erasures.into_iter().map(v1::Erasure::from).collect();
+        Ok(Response::new(v1::ListErasuresResponse { erasures, next_page_token }))
     }
 
     async fn create_group(
         &self,
-        _request: Request<v1::CreateGroupRequest>,
+        request: Request<v1::CreateGroupRequest>,
     ) -> Result<Response<v1::Group>, Status> {
-        Err(not_built())
+        let request = request.into_inner();
+        let retry = self.retry("CreateGroup", &request.request_id, &request)?;
+        let name = convert::group_name(request.group).map_err(status)?;
+        answer(self.gallery.create_group(name, retry, UtcInstant::now()).await)
     }
 
-    async fn get_group(&self, _request: Request<v1::GetGroupRequest>) -> Result<Response<v1::Group>, Status> {
-        Err(not_built())
+    async fn get_group(&self, request: Request<v1::GetGroupRequest>) -> Result<Response<v1::Group>, Status> {
+        let group = convert::group_id("name", &request.get_ref().name).map_err(status)?;
+        answer(self.gallery.group(group).await)
     }
 
     async fn list_groups(
         &self,
-        _request: Request<v1::ListGroupsRequest>,
+        request: Request<v1::ListGroupsRequest>,
     ) -> Result<Response<v1::ListGroupsResponse>, Status> {
-        Err(not_built())
+        const BOUND: &str = "groups";
+        let request = request.into_inner();
+        let size = page::size(request.page_size).map_err(faulty)?;
+        let after = convert::name_key(BOUND, &request.page_token).map_err(status)?;
+        let groups = self.gallery.groups(after, size + 1).await.map_err(status)?;
+        let (groups, last) = cut(groups, size);
+        let token = |last: &Group| convert::name_token(BOUND, &last.display_name, last.id.as_bytes());
+        let next_page_token = last.as_ref().map(token).unwrap_or_default();
+        let groups = groups.into_iter().map(v1::Group::from).collect();
+        Ok(Response::new(v1::ListGroupsResponse { groups, next_page_token }))
     }
 
     async fn update_group(
         &self,
-        _request: Request<v1::UpdateGroupRequest>,
+        request: Request<v1::UpdateGroupRequest>,
     ) -> Result<Response<v1::Group>, Status> {
-        Err(not_built())
+        let (group, name, etag) = convert::group_change(request.into_inner()).map_err(status)?;
+        answer(self.gallery.update_group(group, name, etag).await)
     }
 
-    async fn delete_group(&self, _request: Request<v1::DeleteGroupRequest>) -> Result<Response<()>, Status> {
-        Err(not_built())
+    async fn delete_group(&self, request: Request<v1::DeleteGroupRequest>) -> Result<Response<()>, Status> {
+        let request = request.into_inner();
+        let group = convert::group_id("name", &request.name).map_err(status)?;
+        answer(self.gallery.delete_group(group, request.etag, UtcInstant::now()).await)
     }
 
     async fn record_consent(
         &self,
-        _request: Request<v1::RecordConsentRequest>,
+        request: Request<v1::RecordConsentRequest>,
     ) -> Result<Response<v1::Consent>, Status> {
-        Err(not_built())
+        let caller = caller(&request)?;
+        let request = request.into_inner();
+        let retry = self.retry("RecordConsent", &request.request_id, &request)?;
+        let person = convert::person_id("person", &request.person).map_err(status)?;
+        let said = convert::said(request.consent).map_err(status)?;
+        let consent = self.gallery.record_consent(person, said, caller, retry, UtcInstant::now()).await;
+        consent.map(|consent| Response::new(convert::consent(person, consent))).map_err(status)
     }
 
     async fn list_consents(
         &self,
-        _request: Request<v1::ListConsentsRequest>,
+        request: Request<v1::ListConsentsRequest>,
     ) -> Result<Response<v1::ListConsentsResponse>, Status> {
-        Err(not_built())
+        let request = request.into_inner();
+        let size = page::size(request.page_size).map_err(faulty)?;
+        let person = convert::person_id("person", &request.person).map_err(status)?;
+        let bound = format!("consents {person}");
+        let after = convert::number_key(&bound, &request.page_token).map_err(status)?.unwrap_or(0);
+        let listed = self.gallery.consents(person, after, size + 1, UtcInstant::now()).await;
+        let (consents, state) = listed.map_err(status)?;
+        let (consents, last) = cut(consents, size);
+        let next_page_token = last.map(|(line, _)| convert::number_token(&bound, line)).unwrap_or_default();
+        let consents = consents.into_iter().map(|(_, consent)| convert::consent(person, consent)).collect();
+        let state = convert::consent_state(state).into();
+        Ok(Response::new(v1::ListConsentsResponse { consents, next_page_token, state }))
     }
 
     async fn enrol_picture(
         &self,
-        _request: Request<v1::EnrolPictureRequest>,
+        request: Request<v1::EnrolPictureRequest>,
     ) -> Result<Response<v1::EnrolPictureResponse>, Status> {
-        Err(not_built())
+        answer(faces::enrol_picture(&self.gallery, request.into_inner()).await)
     }
 
     async fn list_templates(
         &self,
-        _request: Request<v1::ListTemplatesRequest>,
+        request: Request<v1::ListTemplatesRequest>,
     ) -> Result<Response<v1::ListTemplatesResponse>, Status> {
-        Err(not_built())
+        answer(faces::list_templates(&self.gallery, request.into_inner()).await)
     }
 
     async fn delete_template(
         &self,
-        _request: Request<v1::DeleteTemplateRequest>,
+        request: Request<v1::DeleteTemplateRequest>,
     ) -> Result<Response<()>, Status> {
-        Err(not_built())
+        answer(faces::delete_template(&self.gallery, request.into_inner()).await)
     }
 
     async fn list_enrolments(
         &self,
-        _request: Request<v1::ListEnrolmentsRequest>,
+        request: Request<v1::ListEnrolmentsRequest>,
     ) -> Result<Response<v1::ListEnrolmentsResponse>, Status> {
-        Err(not_built())
+        answer(faces::list_enrolments(&self.gallery, request.into_inner()).await)
     }
 
     async fn identify(
         &self,
-        _request: Request<v1::IdentifyRequest>,
+        request: Request<v1::IdentifyRequest>,
     ) -> Result<Response<v1::IdentifyResponse>, Status> {
-        Err(not_built())
+        answer(faces::identify(&self.gallery, request.into_inner()).await)
     }
 
     async fn verify(
         &self,
-        _request: Request<v1::VerifyRequest>,
+        request: Request<v1::VerifyRequest>,
     ) -> Result<Response<v1::VerifyResponse>, Status> {
-        Err(not_built())
+        answer(faces::verify(&self.gallery, request.into_inner()).await)
     }
 
     async fn list_look_alikes(
         &self,
-        _request: Request<v1::ListLookAlikesRequest>,
+        request: Request<v1::ListLookAlikesRequest>,
     ) -> Result<Response<v1::ListLookAlikesResponse>, Status> {
-        Err(not_built())
+        answer(faces::list_look_alikes(&self.gallery, request.into_inner()).await)
     }
 
     async fn report_mismatch(
         &self,
-        _request: Request<v1::ReportMismatchRequest>,
+        request: Request<v1::ReportMismatchRequest>,
     ) -> Result<Response<v1::Mismatch>, Status> {
-        Err(not_built())
+        let reported_by = caller(&request)?;
+        answer(faces::report_mismatch(&self.gallery, request.into_inner(), reported_by).await)
     }
 
     async fn list_mismatches(
         &self,
-        _request: Request<v1::ListMismatchesRequest>,
+        request: Request<v1::ListMismatchesRequest>,
     ) -> Result<Response<v1::ListMismatchesResponse>, Status> {
-        Err(not_built())
+        answer(faces::list_mismatches(&self.gallery, request.into_inner()).await)
     }
 
     async fn delete_mismatch(
         &self,
-        _request: Request<v1::DeleteMismatchRequest>,
+        request: Request<v1::DeleteMismatchRequest>,
     ) -> Result<Response<()>, Status> {
-        Err(not_built())
+        answer(faces::delete_mismatch(&self.gallery, request.into_inner()).await)
     }
 
     async fn get_calibration(
         &self,
         _request: Request<v1::GetCalibrationRequest>,
     ) -> Result<Response<v1::Calibration>, Status> {
-        Err(not_built())
+        answer(faces::get_calibration(&self.gallery))
     }
 
     async fn create_credential(
         &self,
-        _request: Request<v1::CreateCredentialRequest>,
+        request: Request<v1::CreateCredentialRequest>,
     ) -> Result<Response<v1::CreateCredentialResponse>, Status> {
-        Err(not_built())
+        let request = request.into_inner();
+        let retry = self.retry("CreateCredential", &request.request_id, &request)?;
+        let person = convert::person_id("person", &request.person).map_err(status)?;
+        let kind = convert::credential_kind(request.kind()).map_err(status)?;
+        let made =
+            self.gallery.create_credential(person, kind, request.value, retry, UtcInstant::now()).await;
+        let (credential, secret) = made.map_err(status)?;
+        Ok(Response::new(v1::CreateCredentialResponse { credential: Some(credential.into()), secret }))
     }
 
     async fn list_credentials(
         &self,
-        _request: Request<v1::ListCredentialsRequest>,
+        request: Request<v1::ListCredentialsRequest>,
     ) -> Result<Response<v1::ListCredentialsResponse>, Status> {
-        Err(not_built())
+        let person = convert::person_id("person", &request.get_ref().person).map_err(status)?;
+        let credentials = self.gallery.credentials(person).await.map_err(status)?;
+        let credentials = credentials.into_iter().map(v1::Credential::from).collect();
+        Ok(Response::new(v1::ListCredentialsResponse { credentials }))
     }
 
     async fn revoke_credential(
         &self,
-        _request: Request<v1::RevokeCredentialRequest>,
+        request: Request<v1::RevokeCredentialRequest>,
     ) -> Result<Response<()>, Status> {
-        Err(not_built())
+        let (person, credential) = convert::credential_id(&request.get_ref().name).map_err(status)?;
+        answer(self.gallery.revoke_credential(person, credential, UtcInstant::now()).await)
     }
 
     type WatchChangesStream = Pin<Box<dyn Stream<Item = Result<v1::GalleryChange, Status>> + Send>>;
 
     async fn watch_changes(
         &self,
-        _request: Request<v1::WatchChangesRequest>,
+        request: Request<v1::WatchChangesRequest>,
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
-        Err(not_built())
+        let changes = self.gallery.watch_changes(request.get_ref().revision).await.map_err(status)?;
+        let changes = changes.map(|change| change.map(v1::GalleryChange::from).map_err(status));
+        Ok(Response::new(Box::pin(changes)))
     }
 }

@@ -23,6 +23,7 @@ use crate::quantised::{Quantised, swap_remove_row};
 use crate::ranking::Best;
 
 /// The enrolled people and their templates.
+#[derive(Clone)]
 pub struct Index {
     pub(crate) length: usize,
     pub(crate) row_lanes: usize,
@@ -34,6 +35,7 @@ pub struct Index {
 }
 
 /// Who is in a slot.
+#[derive(Clone)]
 pub(crate) struct Enrolled {
     pub(crate) person: PersonId,
     pub(crate) templates: Vec<Embedding>,

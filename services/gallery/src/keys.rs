@@ -28,15 +28,26 @@ impl Key {
 
     /// HMAC-SHA256 over the parts, each with its length, so that no two lists of parts are one message.
     pub(crate) fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        // A key shorter than a block is filled up with zeros (RFC 2104, section 2).
-        let mut block = Zeroizing::new([0; 64]);
-        block[..KEY_SIZE_BYTES].copy_from_slice(&*self.0);
-        let mut mac = <Hmac<Sha256>>::new(&(*block).into());
+        let mut mac = self.begin();
         for part in parts {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
         mac.finalize().into_bytes().into()
+    }
+
+    /// HMAC-SHA256 over the whole that these pieces make, however it was cut.
+    pub(crate) fn mac_of_whole(&self, pieces: &[&[u8]]) -> [u8; 32] {
+        let mut mac = self.begin();
+        pieces.iter().for_each(|piece| mac.update(piece));
+        mac.finalize().into_bytes().into()
+    }
+
+    fn begin(&self) -> Hmac<Sha256> {
+        // A key shorter than a block is filled up with zeros (RFC 2104, section 2).
+        let mut block = Zeroizing::new([0; 64]);
+        block[..KEY_SIZE_BYTES].copy_from_slice(&*self.0);
+        <Hmac<Sha256>>::new(&(*block).into())
     }
 
     /// The bytes, for a cipher.

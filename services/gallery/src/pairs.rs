@@ -3,9 +3,9 @@
 use rollcall_core::{PersonId, limits};
 use rollcall_vision::Embedding;
 
-use crate::Index;
 use crate::kernels::{self, BLOCK, Lanes, ProbeI16, padded, unpadded};
 use crate::ranking::Best;
+use crate::{Index, IndexError};
 
 /// Two people whose references are alike.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -89,6 +89,23 @@ impl Index {
         }
         let ranked = best.into_sorted().into_iter();
         ranked.map(|pair| LookAlike { a: pair.key.0, b: pair.key.1, score: pair.score }).collect()
+    }
+
+    /// The pairs of [`Index::look_alikes`] that this person is one of; none when they are not enrolled.
+    ///
+    /// # Errors
+    /// Never, with the index's own references.
+    pub fn look_alikes_with(&self, person: PersonId, score_min: f32) -> Result<Vec<LookAlike>, IndexError> {
+        let Some(templates) = self.templates(person) else { return Ok(Vec::new()) };
+        let reference =
+            Embedding::mean(templates).map_err(|source| IndexError::Reference { person, source })?;
+        let others = self.look_alikes_of(&reference, score_min)?.into_iter();
+        let pair = |other: crate::Candidate| LookAlike {
+            a: person.min(other.person),
+            b: person.max(other.person),
+            score: other.score,
+        };
+        Ok(others.filter(|other| other.person != person).map(pair).collect())
     }
 
     /// What calibrates the threshold, copied out: the references of everybody, and the templates of those who are

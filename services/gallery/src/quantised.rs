@@ -40,6 +40,7 @@ const _: () = assert!(
 );
 
 /// Rows by slot, each with its scale and an upper bound of its error.
+#[derive(Clone)]
 pub(crate) struct Quantised {
     length: usize,
     values: Vec<i8>,

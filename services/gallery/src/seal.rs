@@ -53,8 +53,8 @@ pub enum SealError {
 }
 
 impl Seal {
-    pub(crate) fn new(key: &Zeroizing<[u8; 32]>) -> Self {
-        Self(XChaCha20Poly1305::new((&**key).into()))
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
+        Self(XChaCha20Poly1305::new(key.into()))
     }
 
     pub(crate) fn seal(&self, place: Place<'_>, value: &[u8]) -> Result<Vec<u8>, SealError> {
@@ -118,7 +118,7 @@ mod tests {
     const MODEL: [u8; 32] = [7; 32];
 
     fn seal() -> Seal {
-        Seal::new(&Zeroizing::new([3; 32]))
+        Seal::new(&[3; 32])
     }
 
     fn place(person: u8, row: &[u8; 16]) -> Place<'_> {
@@ -148,7 +148,7 @@ mod tests {
         assert!(!opens(&seal(), place(1, &[8; 16])));
         assert!(!opens(&seal(), Place { model: &[8; 32], ..place(1, &[9; 16]) }));
         assert!(!opens(&seal(), Place { table: "gallery_pictures", ..place(1, &[9; 16]) }));
-        assert!(!opens(&Seal::new(&Zeroizing::new([4; 32])), place(1, &[9; 16])));
+        assert!(!opens(&Seal::new(&[4; 32]), place(1, &[9; 16])));
     }
 
     #[test]

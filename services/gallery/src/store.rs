@@ -5,6 +5,13 @@
 
 pub(crate) mod changes;
 pub(crate) mod consents;
+pub(crate) mod credentials;
+pub(crate) mod enrolments;
+pub(crate) mod erasures;
+pub(crate) mod faces;
+pub(crate) mod groups;
+pub(crate) mod imports;
+pub(crate) mod mismatches;
 pub(crate) mod people;
 pub(crate) mod schema;
 pub(crate) mod templates;
@@ -26,4 +33,14 @@ pub(crate) fn day(text: Option<&str>, what: &'static str) -> Result<Option<SiteD
 /// An instant as it was stored, where there is one.
 pub(crate) fn instant(micros: Option<i64>) -> Option<UtcInstant> {
     micros.map(UtcInstant::from_micros)
+}
+
+/// `($1, $2), ($3, $4)`: parameters for so many rows of so many values.
+pub(crate) fn rows_of_parameters(rows: usize, values: usize) -> String {
+    let row = |row: usize| {
+        let parameters: Vec<String> =
+            (1..=values).map(|value| format!("${}", row * values + value)).collect();
+        format!("({})", parameters.join(", "))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
 }

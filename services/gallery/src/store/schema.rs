@@ -16,9 +16,11 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         sql: "create table gallery_head (
                 one INTEGER not null primary key check (one = 1),
                 gallery_id BLOB,
-                revision INTEGER not null
+                revision INTEGER not null,
+                -- The zone that standing_until_us of everybody was reckoned in.
+                zone TEXT
             ) STRICT;
-            insert into gallery_head (one, gallery_id, revision) values (1, null, 0);
+            insert into gallery_head (one, gallery_id, revision, zone) values (1, null, 0, null);
 
             create table gallery_change (
                 revision INTEGER not null primary key,
@@ -110,8 +112,69 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         sql: "create table gallery_template (
                 template_id BLOB not null primary key,
                 person_id BLOB not null references gallery_person (person_id) on delete cascade,
-                created_us INTEGER not null
+                -- SHA-256 of the network, and its name for people.
+                model_hash BLOB not null,
+                model TEXT not null,
+                -- The embedding, as seal.rs has it.
+                sealed BLOB not null,
+                created_us INTEGER not null,
+                eyes_px REAL not null,
+                sharpness REAL not null,
+                yaw_deg REAL not null,
+                roll_deg REAL not null,
+                nose_height REAL not null,
+                brightness REAL not null,
+                contrast REAL not null
             ) STRICT;
-            create index gallery_template_by_person on gallery_template (person_id, template_id);",
+            create index gallery_template_by_person on gallery_template (person_id, template_id);
+
+            -- The picture of a template, where the site keeps them.
+            create table gallery_picture (
+                template_id BLOB not null primary key references gallery_template (template_id) on delete cascade,
+                sealed BLOB not null
+            ) STRICT;
+
+            -- What became of each picture that was offered for a person.
+            create table gallery_enrolment (
+                person_id BLOB not null references gallery_person (person_id) on delete cascade,
+                picture_sha256 BLOB not null,
+                -- By which network: another one judges anew.
+                model_hash BLOB not null,
+                verdict INTEGER not null,
+                explanation TEXT not null,
+                looks_like BLOB,
+                looks_like_score REAL,
+                template_id BLOB references gallery_template (template_id) on delete cascade,
+                recorded_us INTEGER not null,
+                -- The face meant; null: none.
+                box_left REAL,
+                box_top REAL,
+                box_right REAL,
+                box_bottom REAL,
+                eyes_px REAL,
+                sharpness REAL,
+                yaw_deg REAL,
+                roll_deg REAL,
+                nose_height REAL,
+                brightness REAL,
+                contrast REAL,
+                primary key (person_id, picture_sha256)
+            ) STRICT;
+            create index gallery_enrolment_by_time on gallery_enrolment (person_id, recorded_us, picture_sha256);
+            create index gallery_enrolment_by_template on gallery_enrolment (template_id);
+
+            create table gallery_mismatch (
+                mismatch_id BLOB not null primary key,
+                -- Who was named wrongly, and who it was.
+                person_id BLOB not null references gallery_person (person_id) on delete cascade,
+                actual_person_id BLOB references gallery_person (person_id) on delete set null,
+                score REAL not null,
+                threshold REAL not null,
+                reported_us INTEGER not null,
+                reported_by TEXT not null
+            ) STRICT;
+            create index gallery_mismatch_by_time on gallery_mismatch (reported_us, mismatch_id);
+            create index gallery_mismatch_by_person on gallery_mismatch (person_id);
+            create index gallery_mismatch_by_actual on gallery_mismatch (actual_person_id);",
     },
 ];
