@@ -72,7 +72,7 @@ pub(crate) struct Export {
 
 /// Where rows go.
 enum Sink {
-    Csv { rows: CsvRows, waiting: Vec<u8>, pieces: mpsc::Sender<Piece> },
+    Csv { rows: Box<CsvRows>, waiting: Vec<u8>, pieces: mpsc::Sender<Piece> },
     Xlsx { parts: mpsc::Sender<Part>, count: usize },
 }
 
@@ -108,7 +108,7 @@ impl Attendance {
         let (pieces, to_client) = mpsc::channel(limits::EXPORT_PIECES);
         let sink = match format {
             Format::Csv => {
-                let rows = CsvRows::new(&columns);
+                let rows = Box::new(CsvRows::new(&columns));
                 Sink::Csv { rows, waiting: Vec::new(), pieces: pieces.clone() }
             }
             Format::Xlsx => {

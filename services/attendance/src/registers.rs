@@ -163,7 +163,7 @@ impl Attendance {
                 event_id
             }
         };
-        let settable = self.found(new.session).await?.code_set.settable(&new.code, half);
+        let settable = found(&mut tx, new.session).await?.code_set.settable(&new.code, half);
         let code: &Code = settable.ok_or_else(|| AttendanceError::Field {
             field: "code",
             problem: "is not a code that may be set in this session; GetAttendanceSettings lists the codes"

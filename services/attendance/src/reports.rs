@@ -170,33 +170,38 @@ impl Attendance {
         Ok(plan)
     }
 
+    /// Reads one database after the other: whoever held a reader of one and waited for one of the other would, with
+    /// as many others, wait for ever where both are one.
     async fn row(
         &self,
         plan: &Plan,
         range: ReportRange,
         member: Member,
     ) -> Result<ReportRow, AttendanceError> {
-        let mut counts = Counts::default();
         let mut log = self.log().db().read().await?;
         let amendments = by_session(store::amendments_of(&mut log, member.person).await?);
-        let amended = |name: SessionName| amendments.get(&name).map_or(&[][..], Vec::as_slice);
+        let ends = plan.open.iter().map(|(session, _)| session.end).max();
+        let passages = match plan.open.first().zip(ends) {
+            Some(((first, _), end)) => store::passages_of(&mut log, member.person, first.open, end).await?,
+            None => Vec::new(),
+        };
+        drop(log);
         let mut site = self.site().read().await?;
-        for line in store::lines_of(&mut site, member.person, range.first, range.last).await? {
+        let closed = store::lines_of(&mut site, member.person, range.first, range.last).await?;
+        drop(site);
+        let amended = |name: SessionName| amendments.get(&name).map_or(&[][..], Vec::as_slice);
+        let mut counts = Counts::default();
+        for line in closed {
             if plan.periods.as_ref().is_none_or(|periods| periods.contains(&line.session.period)) {
                 counts.add(register::standing(&line.proposal, amended(line.session)));
             }
         }
-        drop(site);
-        let ends = plan.open.iter().map(|(session, _)| session.end).max();
-        if let (Some((first, _)), Some(end)) = (plan.open.first(), ends) {
-            let passages = store::passages_of(&mut log, member.person, first.open, end).await?;
-            let expects = |session: &Session| member.leave_day.is_none_or(|leave| leave >= session.name.day);
-            for (session, known) in plan.open.iter().filter(|(session, _)| expects(session)) {
-                let from = passages.partition_point(|passage| passage.time < session.open);
-                let to = passages.partition_point(|passage| passage.time < session.end);
-                let proposal = register::propose(session, plan.code_set, &passages[from..to], known);
-                counts.add(register::standing(&proposal, amended(session.name)));
-            }
+        let expects = |session: &Session| member.leave_day.is_none_or(|leave| leave >= session.name.day);
+        for (session, known) in plan.open.iter().filter(|(session, _)| expects(session)) {
+            let from = passages.partition_point(|passage| passage.time < session.open);
+            let to = passages.partition_point(|passage| passage.time < session.end);
+            let proposal = register::propose(session, plan.code_set, &passages[from..to], known);
+            counts.add(register::standing(&proposal, amended(session.name)));
         }
         Ok(ReportRow { person: member.person, display_name: member.display_name, counts })
     }

@@ -170,8 +170,10 @@ fn joined(boottime_us: i64, left: &Anchor, right: &Anchor) -> i64 {
     if span <= 0 || (true_span - span).abs() > allowed {
         return by(boottime_us, if into * 2 <= span { left } else { right });
     }
-    let us = i128::from(left.true_us) + into * true_span / span;
-    i64::try_from(us).unwrap_or(left.true_us)
+    // Readings that no clock gives, 2^63 us apart, have a product that no i128 holds.
+    let moved = into.checked_mul(true_span).map(|product| product / span);
+    let us = moved.and_then(|moved| i64::try_from(i128::from(left.true_us) + moved).ok());
+    us.unwrap_or(left.true_us)
 }
 
 /// Places for events of boots without an anchor, after `lower` and before `upper`.

@@ -3,13 +3,16 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use rollcall_attendance::register::Watermark;
 use rollcall_attendance::{
-    Answer, Attendance, Clock, Identity, LOG_MIGRATIONS, Log, People, Quality, Reading, SITE_MIGRATIONS,
+    Answer, Attendance, Clock, Doors, Identity, LOG_MIGRATIONS, Log, Member, People, Quality, Reading,
+    SITE_MIGRATIONS,
 };
-use rollcall_core::{Caller, CallerId, PersonId, Role, TerminalId, TokenId, UtcInstant};
+use rollcall_core::{Caller, CallerId, GroupId, PersonId, Role, TerminalId, TokenId, UtcInstant};
 use rollcall_proto::v1;
 use rollcall_proto::v1::attendance_service_server::AttendanceService as _;
 use rollcall_proto::v1::event_kind::Kind;
@@ -54,6 +57,35 @@ impl People for Everybody {
     fn exists(&self, person: PersonId) -> Answer<'_, bool> {
         Box::pin(async move { Ok(person.to_bytes()[15] != 0) })
     }
+
+    fn members(
+        &self,
+        _: GroupId,
+        _: Option<(String, PersonId)>,
+        _: usize,
+    ) -> Answer<'_, Option<Vec<Member>>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn person(&self, _: PersonId) -> Answer<'_, Option<(Member, Vec<GroupId>)>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn names(&self, _: Vec<PersonId>) -> Answer<'_, BTreeMap<PersonId, String>> {
+        Box::pin(async { Ok(BTreeMap::new()) })
+    }
+}
+
+impl Doors for Everybody {
+    fn watermarks(&self) -> Answer<'_, Vec<Watermark>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+}
+
+/// A service whose people and doors are [`Everybody`].
+async fn opened(log: Log, site: Db) -> Attendance {
+    let tmp = std::env::temp_dir();
+    Attendance::open(log, site, Writes::new(), Arc::new(Everybody), Arc::new(Everybody), tmp).await.unwrap()
 }
 
 pub fn identity() -> Identity {
@@ -63,7 +95,7 @@ pub fn identity() -> Identity {
 /// A log and its service in one database.
 pub async fn service(db: &Db, clock: Arc<TestClock>) -> Attendance {
     let log = Log::open_in(db.clone(), identity(), clock).await.unwrap();
-    Attendance::open(log, db.clone(), Writes::new(), Arc::new(Everybody)).await.unwrap()
+    opened(log, db.clone()).await
 }
 
 /// The log of a data folder.
@@ -128,6 +160,5 @@ pub async fn all(service: &Attendance, filter: Option<v1::EventFilter>) -> Vec<v
 /// The service over a folder's log, with its own site database.
 pub async fn service_of(log: &Log) -> (Attendance, Db, tempfile::TempDir) {
     let (site, folder) = rollcall_store::testing::sqlite(&[SITE_MIGRATIONS, requests::MIGRATIONS]).await;
-    let service = Attendance::open(log.clone(), site.clone(), Writes::new(), Arc::new(Everybody)).await;
-    (service.unwrap(), site, folder)
+    (opened(log.clone(), site.clone()).await, site, folder)
 }
