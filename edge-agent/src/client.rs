@@ -32,7 +32,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Which program a command speaks to, and as whom.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Which program to speak to")]
-pub struct Args {
+pub struct Connection {
     /// Data folder of the program, when it runs on this machine
     #[arg(long, value_name = "DIR", default_value = DATA_FOLDER, env = "ROLLCALL_DATA")]
     data: PathBuf,
@@ -50,7 +50,6 @@ pub struct Args {
 /// A connection with a token.
 pub struct Client {
     channel: InterceptedService<Channel, Bearer>,
-    url: String,
 }
 
 /// Says who calls.
@@ -66,7 +65,7 @@ impl Interceptor for Bearer {
 
 impl Client {
     /// Connects.
-    pub async fn connect(args: &Args) -> anyhow::Result<Self> {
+    pub async fn connect(args: &Connection) -> anyhow::Result<Self> {
         let url = match &args.server {
             Some(url) => url.clone(),
             None => small_file(&args.data.join(folder::ADDRESS)).with_context(|| {
@@ -93,7 +92,7 @@ impl Client {
             .timeout(CALL_DEADLINE)
             .http2_keep_alive_interval(Duration::from_secs(30));
         let channel = endpoint.connect().await.map_err(|error| unreached(&url, &error))?;
-        Ok(Self { channel: InterceptedService::new(channel, Bearer(bearer)), url })
+        Ok(Self { channel: InterceptedService::new(channel, Bearer(bearer)) })
     }
 
     /// Accounts and tokens.
@@ -105,11 +104,6 @@ impl Client {
     pub fn gallery(&self) -> GalleryServiceClient<InterceptedService<Channel, Bearer>> {
         GalleryServiceClient::new(self.channel.clone())
             .max_decoding_message_size(limits::REQUEST_PICTURE_SIZE_BYTES)
-    }
-
-    /// Where it is connected to.
-    pub fn url(&self) -> &str {
-        &self.url
     }
 }
 

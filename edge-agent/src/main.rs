@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{backup, bench, detect, enrol, evaluate, identify, restore, token};
+use commands::{backup, bench, detect, enrol, evaluate, identify, restore, token, verify_log};
 
 /// Finds faces and tells whose they are, offline.
 #[derive(Parser)]
@@ -38,6 +38,8 @@ enum Command {
     Backup(backup::Args),
     /// Make a data folder from a backup
     Restore(restore::Args),
+    /// Check that every event of the log is what was written
+    VerifyLog(verify_log::Args),
     /// Make, list and end tokens for scripts
     #[command(subcommand)]
     Token(token::Command),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Enrol(args) => enrol::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
+        Command::VerifyLog(args) => verify_log::run(&args),
         Command::Token(command) => token::run(command),
         Command::Detect(args) => models().and_then(|models| detect::run(&models, &args)),
         Command::Identify(args) => models().and_then(|models| identify::run(&models, &args)),
@@ -78,5 +81,15 @@ fn main() -> ExitCode {
             let is_configuration = error.is::<config::ConfigError>();
             if is_configuration { ExitCode::from(CONFIGURATION) } else { ExitCode::FAILURE }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn options_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
     }
 }

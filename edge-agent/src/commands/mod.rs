@@ -8,6 +8,7 @@ pub mod evaluate;
 pub mod identify;
 pub mod restore;
 pub mod token;
+pub mod verify_log;
 
 use std::io::{self, ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};

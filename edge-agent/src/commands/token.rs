@@ -43,14 +43,14 @@ pub struct Create {
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    client: client::Args,
+    client: client::Connection,
 }
 
 /// Options of `edge-agent token list`.
 #[derive(clap::Args)]
 pub struct List {
     #[command(flatten)]
-    client: client::Args,
+    client: client::Connection,
 }
 
 /// Options of `edge-agent token revoke`.
@@ -59,7 +59,7 @@ pub struct Revoke {
     /// The token's name, tokens/ID, as `token list` prints it
     token: String,
     #[command(flatten)]
-    client: client::Args,
+    client: client::Connection,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]

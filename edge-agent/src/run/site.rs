@@ -62,7 +62,7 @@ impl Site {
         let now = UtcInstant::now();
         let folder = DataFolder::open(&plan.data)?;
         let writes = Writes::new();
-        let key = Secret::open_or_create(&folder.file(folder::GALLERY_KEY))?;
+        let key = gallery_key(&folder)?;
         let site_db = databases::site(&folder).await?;
         let gallery_db = databases::gallery(&folder).await?;
         let identity = Identity::open(&site_db, &hardware_id(), &first_settings(&plan.config)).await?;
@@ -152,6 +152,18 @@ impl Running {
         }
         left
     }
+}
+
+/// The key that everything personal is encrypted with: made for a new gallery alone.
+fn gallery_key(folder: &DataFolder) -> anyhow::Result<Secret> {
+    let path = folder.file(folder::GALLERY_KEY);
+    anyhow::ensure!(
+        path.exists() || !folder.file(folder::GALLERY).exists(),
+        "{} is missing, and {} cannot be read without it: put it there again from where it is kept",
+        path.display(),
+        folder::GALLERY
+    );
+    Ok(Secret::open_or_create(&path)?)
 }
 
 async fn open_gallery(

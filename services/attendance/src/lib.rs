@@ -37,7 +37,7 @@ pub use attendance::Attendance;
 pub use clock::{Clock, SystemClock};
 pub use error::AttendanceError;
 pub use grpc::service;
-pub use log::{Appended, Findings, Identity, Log, LogHealth, Logged, NewEvent, OpenReason, Opened};
+pub use log::{Appended, Findings, Identity, Log, LogHealth, Logged, NewEvent, OpenReason, Opened, verify};
 pub use people::{Answer, Doors, Member, People};
 pub use record::forget;
 pub use reports::{ReportRange, ReportRow, Subject};

@@ -16,6 +16,7 @@ mod ballast;
 mod check;
 mod head;
 mod open;
+mod verify;
 mod writer;
 
 use std::collections::VecDeque;
@@ -37,7 +38,9 @@ use crate::{AttendanceError, store};
 
 pub use check::Findings;
 pub(crate) use check::{AFTER_GAP, CHANGED};
+
 pub use open::{Identity, OpenReason, Opened};
+pub use verify::verify;
 pub(crate) use writer::Rewriter;
 
 /// Something that happened, not yet in the log.

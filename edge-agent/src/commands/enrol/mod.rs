@@ -54,7 +54,7 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    client: client::Args,
+    client: client::Connection,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]

@@ -18,7 +18,7 @@ pub(crate) const CHANGED: i64 = 1;
 pub(crate) const AFTER_GAP: i64 = 2;
 
 /// Rows read at once.
-const PAGE: i64 = 1_000;
+pub(super) const PAGE: i64 = 1_000;
 
 /// What a check found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

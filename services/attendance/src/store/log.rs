@@ -79,6 +79,15 @@ pub(crate) fn damaged(db: &Db, detail: impl Into<String>) -> StoreError {
     StoreError::Damaged { place: db.place().to_owned(), detail: detail.into() }
 }
 
+/// The terminals that have a log here, by id.
+pub(crate) async fn terminals(tx: &mut Tx) -> Result<Vec<Vec<u8>>, StoreError> {
+    on!(tx, connection => {
+        sqlx::query_scalar("select distinct terminal_id from attendance_log order by terminal_id")
+            .fetch_all(connection)
+            .await
+    })
+}
+
 /// Every log of a terminal, the oldest first.
 pub(crate) async fn logs(tx: &mut Tx, db: &Db, terminal_id: TerminalId) -> Result<Vec<LogEntry>, StoreError> {
     let rows: Vec<LogRow> = on!(tx, connection => {
