@@ -37,7 +37,7 @@ impl Webhook {
                     let refuse = {
                         let mut refusals = refusals.lock().unwrap();
                         let refuse = *refusals > 0;
-                        *refusals = refusals.saturating_sub(1);
+                        *refusals = u32::saturating_sub(*refusals, 1);
                         refuse
                     };
                     if let Ok(Some(call)) = stream.map(|stream| answer(stream, refuse))

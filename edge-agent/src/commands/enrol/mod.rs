@@ -233,7 +233,7 @@ fn print(out: &mut impl io::Write, line: &Line<'_>, json: bool) -> anyhow::Resul
     } else {
         let earlier = if line.earlier { " (earlier)" } else { "" };
         let explanation =
-            if line.explanation.is_empty() { String::new() } else { format!(": {}", line.explanation) };
+            if line.explanation.is_empty() || line.verdict == "ENROLLED" { String::new() } else { format!(": {}", line.explanation) };
         writeln!(out, "{}: {}: {}{earlier}{explanation}", line.picture, line.person, line.verdict)?;
     }
     // A run that is killed has printed what it did.
