@@ -30,6 +30,8 @@ mod recognise;
 mod recogniser;
 mod seal;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod text;
