@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
 # Installs what the tests need beside the build: PostgreSQL, which they start themselves, and strace, which kills
-# programs at chosen system calls. Does nothing, and asks for no rights, when both are there.
+# programs at chosen system calls; Python, curl and protoc for the examples. Does nothing, and asks for no rights, when both are there.
 set -euo pipefail
 
 packages=()
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
 command -v strace >/dev/null || packages+=(strace)
+# The examples for scripts: Python, and curl with protoc.
+command -v curl >/dev/null || packages+=(curl)
+command -v protoc >/dev/null || packages+=(protobuf-compiler)
+[ -e /usr/include/google/protobuf/empty.proto ] || packages+=(libprotobuf-dev)
+command -v python3 >/dev/null || packages+=(python3)
+python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 [ ${#packages[@]} -gt 0 ] || exit 0
 
 as_root=()

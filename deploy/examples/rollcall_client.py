@@ -9,7 +9,6 @@ Errors are `Refused`: what failed, why in one word that a script can act on (`re
 """
 
 import argparse
-import hashlib
 import os
 import random
 import sys
@@ -169,5 +168,4 @@ def pauses(patience_s=PATIENCE_S):
 
 def request_id(*parts):
     """A request id made of what is asked for: the same again makes nothing twice, also after a restart."""
-    digest = hashlib.sha256("\0".join(parts).encode()).digest()
-    return str(uuid.UUID(bytes=digest[:16], version=8))
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, "\0".join(("rollcall", *parts))))

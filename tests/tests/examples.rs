@@ -133,7 +133,8 @@ async fn a_shell_calls_too_and_sends_events_on() {
     let list = call("GalleryService/ListPeople", "page_size: 10").success();
     assert!(list.contains(&name), "{list}");
     let again = call("GalleryService/CreatePerson", r#"person { display_name: "x" external_id: "1042" }"#);
-    assert!(again.refusal().contains("external id"), "the server's words arrive");
+    let refusal = again.refusal();
+    assert!(refusal.starts_with("rollcall: ") && refusal.contains("external_id"), "{refusal}");
     call("AttendanceService/RecordManually", &format!("person: \"{name}\" direction: DIRECTION_IN"))
         .success();
     let webhook = Webhook::start();
@@ -172,7 +173,7 @@ async fn a_wrong_token_scope_certificate_and_an_expired_token_are_told_apart() {
     for (token, reason) in [
         (&unknown, "CREDENTIALS_INVALID"),
         (&read_only, "SCOPE_MISSING"),
-        (&viewer, "SCOPE_MISSING"),
+        (&viewer, "ROLE_FORBIDS"),
         (&expired, "TOKEN_EXPIRED"),
         (&revoked, "TOKEN_REVOKED"),
     ] {

@@ -129,7 +129,8 @@ async fn assert_mark_is_amended(client: &mut Client, person: &str) {
     assert_eq!(amended.mark.as_ref().unwrap().code, "excused");
     let [amendment] = &amended.amendments[..] else { panic!("{amended:?}") };
     assert_eq!(amendment.reason, "a letter from home");
-    assert_eq!(amendment.old_mark, line.mark);
+    let code = |mark: &Option<v1::Mark>| mark.as_ref().map(|mark| mark.code.clone());
+    assert_eq!(code(&amendment.old_mark), code(&line.mark));
 }
 
 /// No byte of the folder spells the name, the external id or the notes.
@@ -141,10 +142,10 @@ fn assert_forgotten(folder: &Path) {
             continue;
         }
         let bytes = fs::read(&path).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
         for secret in [NAME, "Zephyrine", "EXT-93417", "ext-93417", "seen at the gate", "a letter from home"]
         {
-            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-            assert!(!found, "{secret} is in {}", path.display());
+            assert!(!text.contains(secret), "{secret} is in {}", path.display());
         }
     }
 }

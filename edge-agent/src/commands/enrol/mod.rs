@@ -232,8 +232,11 @@ fn print(out: &mut impl io::Write, line: &Line<'_>, json: bool) -> anyhow::Resul
         writeln!(out)?;
     } else {
         let earlier = if line.earlier { " (earlier)" } else { "" };
-        let explanation =
-            if line.explanation.is_empty() || line.verdict == "ENROLLED" { String::new() } else { format!(": {}", line.explanation) };
+        let explanation = if line.explanation.is_empty() || line.verdict == "ENROLLED" {
+            String::new()
+        } else {
+            format!(": {}", line.explanation)
+        };
         writeln!(out, "{}: {}: {}{earlier}{explanation}", line.picture, line.person, line.verdict)?;
     }
     // A run that is killed has printed what it did.
