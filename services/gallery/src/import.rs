@@ -261,7 +261,7 @@ fn first_line(text: Text<'_>) -> Result<String, GalleryError> {
 }
 
 /// The separator that the first line has most of, outside quotes.
-fn separator(first_line: &str) -> u8 {
+pub(crate) fn separator(first_line: &str) -> u8 {
     let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
     let mut quoted = false;
     for byte in first_line.bytes() {

@@ -5,6 +5,7 @@ use std::path::Path;
 use rollcall_core::limits;
 
 use super::{BulkError, PersonKey, too_large, unreadable};
+use crate::import::separator;
 
 /// A row about a picture.
 pub(super) struct Row {
@@ -38,12 +39,10 @@ fn text(bytes: &[u8]) -> String {
 fn parse(path: &Path, text: &str) -> Result<Vec<Row>, BulkError> {
     let refused = |row, why: String| BulkError::Csv { path: path.to_owned(), row, why };
     let heading = text.lines().next().unwrap_or_default();
-    let separator = [b',', b';', b'\t']
-        .into_iter()
-        .max_by_key(|separator| heading.bytes().filter(|byte| byte == separator).count())
-        .unwrap_or(b',');
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(separator).trim(csv::Trim::All).from_reader(text.as_bytes());
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(separator(heading))
+        .trim(csv::Trim::All)
+        .from_reader(text.as_bytes());
     let line = |error: &csv::Error| error.position().map_or(1, csv::Position::line);
     let headings = reader.headers().map_err(|error| refused(line(&error), error.to_string()))?.clone();
     let column = |name: &str| headings.iter().position(|heading| heading.eq_ignore_ascii_case(name));

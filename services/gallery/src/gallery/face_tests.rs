@@ -428,7 +428,7 @@ both_engines! {
         assert_eq!(nobody.fault().reason, Reason::StateForbids);
 
         let listed = gallery.mismatches((i64::MAX, &[0xff; 16]), 10).await.unwrap();
-        assert_eq!(listed, [reported.clone()]);
+        assert_eq!(listed, std::slice::from_ref(&reported));
         let before = (reported.reported.micros(), reported.mismatch.as_bytes());
         assert!(gallery.mismatches(before, 10).await.unwrap().is_empty());
         gallery.delete_mismatch(reported.mismatch, now()).await.unwrap();
