@@ -31,8 +31,6 @@ pub struct Config {
     pub data_folder: Option<PathBuf>,
     /// The networks and their manifest.
     pub models: Option<PathBuf>,
-    /// How long a door waits for its event to be written.
-    pub log_patience_ms: Option<PatienceMs>,
     /// The site.
     #[serde(default)]
     pub site: Site,
@@ -191,21 +189,6 @@ impl TryFrom<f64> for Fpir {
             return Err(format!("is {rate}; give {least} to {most}"));
         }
         Ok(Self(rate))
-    }
-}
-
-/// Milliseconds that a door waits for the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "i64")]
-pub struct PatienceMs(pub u64);
-
-impl TryFrom<i64> for PatienceMs {
-    type Error = String;
-
-    fn try_from(ms: i64) -> Result<Self, String> {
-        let given = u64::try_from(ms).ok().filter(|ms| limits::LOG_PATIENCE_MS.contains(ms));
-        let (least, most) = (limits::LOG_PATIENCE_MS.start(), limits::LOG_PATIENCE_MS.end());
-        given.map(Self).ok_or_else(|| format!("is {ms}; give {least} to {most}"))
     }
 }
 
@@ -378,7 +361,6 @@ mod tests {
         assert_eq!(whole.site.code_set, Some(CodeSet::default()));
         assert_eq!(whole.log.level, LogLevel::default());
         assert_eq!(whole.terminal.fpir_target, Some(Fpir(limits::FPIR_TARGET_DEFAULT)));
-        assert_eq!(whole.log_patience_ms, Some(PatienceMs(limits::LOG_PATIENCE_DEFAULT_MS)));
         assert_eq!((whole.terminal.keep_pictures, whole.server.reflection), (Some(false), false));
     }
 
@@ -413,11 +395,8 @@ mod tests {
             ("[terminal]\nfpir_target = 0", 2, "terminal.fpir_target", "is 0; give 0.00001 to 0.1"),
             ("[terminal]\nfpir_target = -1", 2, "terminal.fpir_target", "is -1; give"),
             ("[terminal]\nfpir_target = nan", 2, "terminal.fpir_target", "is NaN; give"),
+            ("[terminal]\nfpir_target = 99999999999999999999999", 2, "terminal.fpir_target", ""),
             ("[terminal]\nfpir_target = 1e400", 2, "terminal.fpir_target", ""),
-            ("log_patience_ms = 0", 1, "log_patience_ms", "is 0; give 10 to 10000"),
-            ("log_patience_ms = -1", 1, "log_patience_ms", "is -1; give 10 to 10000"),
-            ("log_patience_ms = 99999999999999999999999", 1, "log_patience_ms", ""),
-            ("log_patience_ms = 250.5", 1, "log_patience_ms", "invalid type: floating point"),
             ("[site]\r\ntime_zone = \"Mars/Olympus\"\r\n", 2, "site.time_zone", "no time zone"),
             ("[server]\naddress = \"everywhere\"", 2, "server.address", "socket address"),
             ("[server]\naddress = \"1.2.3.4\"", 2, "server.address", "socket address"),
@@ -440,11 +419,11 @@ mod tests {
     #[test]
     fn f022_a_file_from_windows_is_read() {
         let expected = Config {
-            log_patience_ms: Some(PatienceMs(300)),
+            models: Some("models".into()),
             server: Server { reflection: true, ..Server::default() },
             ..Config::default()
         };
-        let text = "\u{feff}log_patience_ms = 300\r\n[server]\r\nreflection = true\r\n";
+        let text = "\u{feff}models = \"models\"\r\n[server]\r\nreflection = true\r\n";
         assert_eq!(parse(text), Ok(expected));
         let utf16: Vec<u8> = "[log]\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
         let with_mark = [&[0xff, 0xfe], &utf16[..]].concat();

@@ -10,7 +10,11 @@ pub const SITE: &str = "site.db";
 pub const GALLERY_KEY: &str = "gallery.key";
 /// The certificate of this program's own authority.
 pub const CA: &str = "ca.pem";
+/// Its key.
+pub const CA_KEY: &str = "ca.key";
 /// The administrator's token.
 pub const ADMIN_TOKEN: &str = "admin.token";
 /// Where the running program can be reached from this machine: one line, https://HOST:PORT.
 pub const ADDRESS: &str = "address";
+/// Who was erased. In no backup, so that a restored one does not bring them back.
+pub const ERASURES: &str = "erasures.ledger";

@@ -4,6 +4,7 @@ mod annotate;
 mod client;
 mod commands;
 mod config;
+mod databases;
 mod folder;
 mod log;
 mod picture;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{bench, detect, enrol, evaluate, identify, token};
+use commands::{backup, bench, detect, enrol, evaluate, identify, restore, token};
 
 /// Finds faces and tells whose they are, offline.
 #[derive(Parser)]
@@ -33,6 +34,10 @@ enum Command {
     Run(run::Args),
     /// Enrol the photographs of a folder or ZIP at a running program
     Enrol(enrol::Args),
+    /// Make one file of all that a site has, while the program runs
+    Backup(backup::Args),
+    /// Make a data folder from a backup
+    Restore(restore::Args),
     /// Make, list and end tokens for scripts
     #[command(subcommand)]
     Token(token::Command),
@@ -56,6 +61,8 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(cli.models.clone(), args),
         Command::Enrol(args) => enrol::run(&args),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => restore::run(&args),
         Command::Token(command) => token::run(command),
         Command::Detect(args) => models().and_then(|models| detect::run(&models, &args)),
         Command::Identify(args) => models().and_then(|models| identify::run(&models, &args)),

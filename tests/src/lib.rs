@@ -1,1 +1,31 @@
-//! Whole-system tests.
+//! Whole-system tests: the real programs, over TLS, as their users run them.
+//!
+//! [`Agent`] is a running `edge-agent` in a folder of its own. Nothing here sleeps: everything waits for a condition,
+//! with a deadline after which the test fails.
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+pub mod agent;
+pub mod client;
+pub mod ended;
+pub mod pictures;
+pub mod scripts;
+pub mod webhook;
+
+pub use agent::Agent;
+pub use client::Client;
+pub use ended::{Ended, run};
+
+use std::path::{Path, PathBuf};
+
+/// A path of this repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// The program under test, as `cargo test --workspace` has just built it.
+pub fn edge_agent() -> PathBuf {
+    let this = std::env::current_exe().expect("the place of this test");
+    let program =
+        this.ancestors().skip(1).map(|folder| folder.join("edge-agent")).find(|path| path.is_file());
+    program.expect("there is no edge-agent beside this test: cargo build -p edge-agent")
+}

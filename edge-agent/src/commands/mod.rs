@@ -1,10 +1,12 @@
 //! The commands, one file each, and what they share.
 
+pub mod backup;
 pub mod bench;
 pub mod detect;
 pub mod enrol;
 pub mod evaluate;
 pub mod identify;
+pub mod restore;
 pub mod token;
 
 use std::io::{self, ErrorKind, IsTerminal};

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rollcall_core::{AccountId, Caller, CallerId, Fault, Reason, Role, TokenId, UtcInstant, limits, page};
+use rollcall_store::requests::{self, RequestError, RequestId};
 use rollcall_store::{Db, StoreError, Tx, Writes};
 use zeroize::Zeroizing;
 
@@ -41,6 +42,15 @@ struct Cache {
     noted: HashSet<TokenId>,
 }
 
+/// A token, and the secret when it was made by this very request.
+#[derive(Debug)]
+pub struct MadeToken {
+    /// The token.
+    pub token: Token,
+    /// What the script has to send.
+    pub secret: Option<Zeroizing<String>>,
+}
+
 /// One page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
@@ -57,11 +67,19 @@ impl Accounts {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Makes an account.
+    /// Makes an account. With a request id that made one before, it is that one; the password does not count then.
     ///
     /// # Errors
-    /// A field that cannot be; [`AccountsError::LoginTaken`]; [`AccountsError::Limit`].
-    pub async fn create_account(&self, new: NewAccount, now: UtcInstant) -> Result<Account, AccountsError> {
+    /// A field that cannot be; [`AccountsError::LoginTaken`]; [`AccountsError::RequestIdReused`];
+    /// [`AccountsError::Limit`].
+    pub async fn create_account(
+        &self,
+        new: NewAccount,
+        request_id: Option<RequestId>,
+        now: UtcInstant,
+    ) -> Result<Account, AccountsError> {
+        const METHOD: &str = "CreateAccount";
+        let sha256 = new.sha256();
         let account = Account {
             id: AccountId::generate(),
             login: new.login,
@@ -76,11 +94,17 @@ impl Accounts {
             None => None,
         };
         self.write(move |mut tx: Tx| async move {
+            if let Some(before) = recall(&mut tx, METHOD, request_id, &sha256).await? {
+                let account = store::account(&mut tx, AccountId::from_bytes(before)).await?;
+                let name = AccountId::from_bytes(before).name();
+                return Ok((tx, account.ok_or(AccountsError::NotFound { name })?));
+            }
             if store::login_is_taken(&mut tx, &account.login.folded()).await? {
                 return Err(AccountsError::LoginTaken);
             }
             at_most("accounts", store::count_accounts(&mut tx).await?, limits::ACCOUNTS)?;
             store::insert_account(&mut tx, &account, phc.as_deref()).await.map_err(login_taken)?;
+            remember(&mut tx, METHOD, request_id, &sha256, account.id.as_bytes(), now).await?;
             Ok((tx, account))
         })
         .await
@@ -98,15 +122,15 @@ impl Accounts {
     /// Accounts by login.
     ///
     /// # Errors
-    /// [`AccountsError::Page`].
+    /// [`AccountsError::Asked`].
     pub async fn list_accounts(
         &self,
         page_size: i32,
         page_token: &str,
     ) -> Result<Page<Account>, AccountsError> {
         const LIST: &str = "accounts";
-        let size = page::size(page_size).map_err(AccountsError::Page)?;
-        let key = page::key(LIST, page_token).map_err(AccountsError::Page)?.unwrap_or_default();
+        let size = page::size(page_size).map_err(AccountsError::Asked)?;
+        let key = page::key(LIST, page_token).map_err(AccountsError::Asked)?.unwrap_or_default();
         let key = String::from_utf8(key).map_err(|_| bad_page_token())?;
         let mut tx = self.shared.db.read().await?;
         let items = store::accounts_after(&mut tx, &key, size + 1).await?;
@@ -187,36 +211,34 @@ impl Accounts {
         }
     }
 
-    /// Makes a token for a script. The secret is given here and never again.
+    /// Makes a token for a script. The secret is given here and never again: not when a request id is repeated.
     ///
     /// # Errors
-    /// See [`token::check_new`]; [`AccountsError::Limit`].
+    /// See [`token::check_new`]; [`AccountsError::RequestIdReused`]; [`AccountsError::Limit`].
     pub async fn create_token(
         &self,
         new: NewToken,
         maker: &Authenticated,
         now: UtcInstant,
-    ) -> Result<(Token, Zeroizing<String>), AccountsError> {
+        request_id: Option<RequestId>,
+    ) -> Result<MadeToken, AccountsError> {
         token::check_new(&new, maker, now)?;
         let account = match maker.caller.id {
             CallerId::Account(id) => Some(id),
             _ => maker.account,
         };
-        self.insert_token(new, Maker::Caller(maker.caller.id), account, now).await
+        self.insert_token(new, Maker::Caller(maker.caller.id), account, now, request_id).await
     }
 
     /// Makes the administrator's token that the data folder holds, and withdraws the one before it.
-    pub(crate) async fn create_folder_token(
-        &self,
-        now: UtcInstant,
-    ) -> Result<(Token, Zeroizing<String>), AccountsError> {
+    pub(crate) async fn create_folder_token(&self, now: UtcInstant) -> Result<MadeToken, AccountsError> {
         let new = NewToken {
             display_name: "admin.token in the data folder".into(),
             role: Role::Admin,
             scopes: Scope::all().filter_map(|scope| Scope::new(scope).ok()).collect::<BTreeSet<Scope>>(),
             expire: now.after(token::lifetime()),
         };
-        self.insert_token(new, Maker::Folder, None, now).await
+        self.insert_token(new, Maker::Folder, None, now, None).await
     }
 
     async fn insert_token(
@@ -225,8 +247,11 @@ impl Accounts {
         maker: Maker,
         account: Option<AccountId>,
         now: UtcInstant,
-    ) -> Result<(Token, Zeroizing<String>), AccountsError> {
+        request_id: Option<RequestId>,
+    ) -> Result<MadeToken, AccountsError> {
+        const METHOD: &str = "CreateToken";
         let secret = TokenSecret::generate()?;
+        let request_sha256 = new.sha256(maker);
         let token = Token {
             id: secret.id,
             display_name: new.display_name,
@@ -239,28 +264,32 @@ impl Accounts {
             revoke: None,
             last_used: None,
         };
-        let sha256 = secret.sha256();
-        let token = self
-            .write(move |mut tx: Tx| async move {
-                if maker == Maker::Folder {
-                    store::revoke_folder_tokens(&mut tx, now).await?;
-                }
-                at_most("tokens", store::count_tokens(&mut tx, now).await?, limits::TOKENS)?;
-                store::insert_token(&mut tx, &token, &sha256).await?;
-                Ok((tx, token))
-            })
-            .await?;
-        Ok((token, secret.text()))
+        self.write(move |mut tx: Tx| async move {
+            if let Some(before) = recall(&mut tx, METHOD, request_id, &request_sha256).await? {
+                let id = TokenId::from_bytes(before);
+                let token = store::token(&mut tx, id).await?;
+                let token = token.ok_or(AccountsError::NotFound { name: id.name() })?;
+                return Ok((tx, MadeToken { token, secret: None }));
+            }
+            if maker == Maker::Folder {
+                store::revoke_folder_tokens(&mut tx, now).await?;
+            }
+            at_most("tokens", store::count_tokens(&mut tx, now).await?, limits::TOKENS)?;
+            store::insert_token(&mut tx, &token, &secret.sha256()).await?;
+            remember(&mut tx, METHOD, request_id, &request_sha256, token.id.as_bytes(), now).await?;
+            Ok((tx, MadeToken { token, secret: Some(secret.text()) }))
+        })
+        .await
     }
 
     /// Tokens, newest first, without secrets.
     ///
     /// # Errors
-    /// [`AccountsError::Page`].
+    /// [`AccountsError::Asked`].
     pub async fn list_tokens(&self, page_size: i32, page_token: &str) -> Result<Page<Token>, AccountsError> {
         const LIST: &str = "tokens";
-        let size = page::size(page_size).map_err(AccountsError::Page)?;
-        let key = page::key(LIST, page_token).map_err(AccountsError::Page)?;
+        let size = page::size(page_size).map_err(AccountsError::Asked)?;
+        let key = page::key(LIST, page_token).map_err(AccountsError::Asked)?;
         let (created, id) = match key {
             None => (UtcInstant::from_micros(i64::MAX), [u8::MAX; 16]),
             Some(key) => token_key(&key).ok_or_else(bad_page_token)?,
@@ -413,6 +442,35 @@ impl Cache {
     }
 }
 
+/// The id of what this request made before.
+async fn recall(
+    tx: &mut Tx,
+    method: &'static str,
+    request_id: Option<RequestId>,
+    sha256: &[u8; 32],
+) -> Result<Option<[u8; 16]>, AccountsError> {
+    let Some(request_id) = request_id else { return Ok(None) };
+    let before = requests::recall(tx, method, request_id, sha256).await.map_err(|error| match error {
+        RequestError::Reused => AccountsError::RequestIdReused,
+        RequestError::Store(error) => error.into(),
+    })?;
+    before.map(|bytes| bytes.as_slice().try_into().map_err(|_| store::damaged("request").into())).transpose()
+}
+
+async fn remember(
+    tx: &mut Tx,
+    method: &'static str,
+    request_id: Option<RequestId>,
+    sha256: &[u8; 32],
+    made: &[u8],
+    now: UtcInstant,
+) -> Result<(), AccountsError> {
+    match request_id {
+        Some(id) => Ok(requests::remember(tx, method, id, sha256, made, now).await?),
+        None => Ok(()),
+    }
+}
+
 fn signed_in(account: &Account) -> Authenticated {
     Authenticated {
         caller: Caller { id: CallerId::Account(account.id), role: account.role },
@@ -439,7 +497,7 @@ fn login_taken(error: StoreError) -> AccountsError {
 }
 
 fn bad_page_token() -> AccountsError {
-    AccountsError::Page(Fault::new(
+    AccountsError::Asked(Fault::new(
         Reason::PageTokenInvalid,
         "page_token is not one of this list; begin again without one",
     ))

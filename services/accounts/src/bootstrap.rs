@@ -7,19 +7,17 @@
 //!
 //! A crash between the database and the file leaves a file whose token is withdrawn, or none: the next start makes it.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rollcall_core::UtcInstant;
+use rollcall_store::{read_private, replace_file};
 use zeroize::Zeroizing;
 
 use crate::{Accounts, AccountsError};
 
 const FILE: &str = "admin.token";
-const PART: &str = "admin.token.part";
 const RENEWED_BEFORE: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// More than a token and a newline.
 const FILE_SIZE_BYTES: u64 = 128;
@@ -45,42 +43,20 @@ impl Accounts {
                 Err(error) => return Err(error),
             }
         }
-        let (token, text) = self.create_folder_token(now).await?;
-        write(folder, &text)?;
-        tracing::info!(token = %token.id, file = %path.display(), "made an administrator's token");
+        let made = self.create_folder_token(now).await?;
+        let text = made.secret.unwrap_or_default();
+        replace_file(&path, Zeroizing::new(format!("{}\n", &*text)).as_bytes())?;
+        tracing::info!(token = %made.token.id, file = %path.display(), "made an administrator's token");
         Ok(path)
     }
 }
 
 fn read(path: &Path) -> Result<Option<Zeroizing<String>>, AccountsError> {
-    let mut text = Zeroizing::new(String::new());
-    let read = File::open(path).and_then(|file| file.take(FILE_SIZE_BYTES).read_to_string(&mut text));
-    match read {
-        Ok(_) => Ok(Some(Zeroizing::new(text.trim_end().to_owned()))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        // Not text: no token.
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(Zeroizing::default())),
-        Err(source) => Err(failed("read", path, source)),
+    if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(None);
     }
-}
-
-/// Writes the file whole or not at all.
-fn write(folder: &Path, text: &str) -> Result<(), AccountsError> {
-    let (part, path) = (folder.join(PART), folder.join(FILE));
-    let put = || -> io::Result<()> {
-        match std::fs::remove_file(&part) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
-        file.write_all(format!("{text}\n").as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&part, &path)?;
-        File::open(folder)?.sync_all()
-    };
-    put().map_err(|source| failed("write", &path, source))
-}
-
-fn failed(doing: &'static str, path: &Path, source: io::Error) -> AccountsError {
-    AccountsError::File { doing, path: path.display().to_string(), source }
+    let bytes = read_private(path, FILE_SIZE_BYTES)?;
+    // What is no text is no token.
+    let text = str::from_utf8(&bytes).unwrap_or_default();
+    Ok(Some(Zeroizing::new(text.trim_end().to_owned())))
 }

@@ -26,9 +26,9 @@ pub enum AccountsError {
         /// As it came, cut.
         given: String,
     },
-    /// A page size or token.
+    /// A page size, page token or request id.
     #[error("{}", .0.message)]
-    Page(Fault),
+    Asked(Fault),
     /// No such account or token.
     #[error("there is no {name}")]
     NotFound {
@@ -39,13 +39,8 @@ pub enum AccountsError {
     #[error("another account has this login; choose another, capitals make no difference")]
     LoginTaken,
     /// The request id belongs to another request.
-    #[error(
-        "the request id {request_id} was used before for something else; make a new UUID for each request"
-    )]
-    RequestIdReused {
-        /// It.
-        request_id: String,
-    },
+    #[error("this request_id was used before with another request; send a new UUID with each new request")]
+    RequestIdReused,
     /// Somebody changed the account meanwhile.
     #[error("{name} was changed since its etag was read; read it again, then repeat the change")]
     EtagMismatch {
@@ -102,17 +97,7 @@ pub enum AccountsError {
     /// Hashing failed: a fault of this program.
     #[error("the password cannot be hashed: {0}")]
     Hashing(String),
-    /// The token file.
-    #[error("cannot {doing} {path}: {source}")]
-    File {
-        /// What was tried.
-        doing: &'static str,
-        /// Which file.
-        path: String,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// The database.
+    /// The database, or the token's file.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -127,12 +112,10 @@ impl AccountsError {
                 Fault::new(Reason::FieldInvalid, self).with("field", "token.expire_time")
             }
             Self::Mask { .. } => Fault::new(Reason::UpdateMaskInvalid, self),
-            Self::Page(fault) => fault.clone(),
+            Self::Asked(fault) => fault.clone(),
             Self::NotFound { name } => Fault::new(Reason::NotFound, self).with("name", name),
             Self::LoginTaken => Fault::new(Reason::AlreadyExists, self).with("field", "account.login"),
-            Self::RequestIdReused { request_id } => {
-                Fault::new(Reason::RequestIdReused, self).with("request_id", request_id)
-            }
+            Self::RequestIdReused => Fault::new(Reason::RequestIdReused, self).with("field", "request_id"),
             Self::EtagMismatch { name } => Fault::new(Reason::EtagMismatch, self).with("name", name),
             Self::LastAdministrator { name } => Fault::new(Reason::StateForbids, self).with("name", name),
             Self::RoleAboveMaker { role } => {
@@ -143,7 +126,7 @@ impl AccountsError {
             Self::TokenUnknown | Self::PasswordWrong => Fault::new(Reason::CredentialsInvalid, self),
             Self::TokenExpired { at } => Fault::new(Reason::TokenExpired, self).with("expire_time", at),
             Self::TokenRevoked => Fault::new(Reason::TokenRevoked, self),
-            Self::Hashing(_) | Self::File { .. } => Fault::new(Reason::Internal, self),
+            Self::Hashing(_) => Fault::new(Reason::Internal, self),
             Self::Store(error) => error.fault(),
         }
     }

@@ -3,6 +3,7 @@
 use rollcall_core::{AccountId, BadName, TokenId, UtcInstant};
 use rollcall_proto::v1;
 use rollcall_proto::v1::account_service_server::{AccountService, AccountServiceServer};
+use rollcall_store::requests::RequestId;
 use tonic::{Request, Response, Status};
 
 use crate::convert::account_change;
@@ -23,8 +24,11 @@ impl AccountService for Grpc {
         &self,
         request: Request<v1::CreateAccountRequest>,
     ) -> Result<Response<v1::Account>, Status> {
-        let new = NewAccount::try_from(request.into_inner()).map_err(status)?;
-        let account = self.accounts.create_account(new, UtcInstant::now()).await.map_err(status)?;
+        let request = request.into_inner();
+        let request_id = RequestId::parse(&request.request_id).map_err(fault_status)?;
+        let new = NewAccount::try_from(request).map_err(status)?;
+        let account =
+            self.accounts.create_account(new, request_id, UtcInstant::now()).await.map_err(status)?;
         Ok(Response::new((&account).into()))
     }
 
@@ -74,11 +78,13 @@ impl AccountService for Grpc {
         request: Request<v1::CreateTokenRequest>,
     ) -> Result<Response<v1::CreateTokenResponse>, Status> {
         let maker = caller(&request)?;
-        let new = NewToken::try_from(request.into_inner()).map_err(status)?;
-        let made = self.accounts.create_token(new, &maker, UtcInstant::now()).await;
-        let (token, secret) = made.map_err(status)?;
-        let response = v1::CreateTokenResponse { token: Some((&token).into()), secret: secret.to_string() };
-        Ok(Response::new(response))
+        let request = request.into_inner();
+        let request_id = RequestId::parse(&request.request_id).map_err(fault_status)?;
+        let new = NewToken::try_from(request).map_err(status)?;
+        let made = self.accounts.create_token(new, &maker, UtcInstant::now(), request_id).await;
+        let made = made.map_err(status)?;
+        let secret = made.secret.map(|secret| secret.to_string()).unwrap_or_default();
+        Ok(Response::new(v1::CreateTokenResponse { token: Some((&made.token).into()), secret }))
     }
 
     async fn list_tokens(

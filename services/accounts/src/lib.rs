@@ -16,7 +16,7 @@ mod store;
 pub mod token;
 
 pub use account::{Account, AccountChange, Login, NewAccount, Password};
-pub use accounts::{Accounts, Page};
+pub use accounts::{Accounts, MadeToken, Page};
 pub use error::AccountsError;
 pub use store::MIGRATIONS;
 pub use token::{Authenticated, NewToken, Scope, Token};

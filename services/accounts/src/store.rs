@@ -124,7 +124,7 @@ fn maker_text(maker: Maker) -> String {
     }
 }
 
-fn damaged(what: &str) -> StoreError {
+pub(crate) fn damaged(what: &str) -> StoreError {
     StoreError::Damaged { place: "of accounts".into(), detail: format!("the {what} of a row is none") }
 }
 

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::AccountsError;
 use crate::account::{human_role, line};
-use crate::error::shown;
+use crate::error::{role_name, shown};
 
 const PREFIX: &str = "rct_";
 const ID_SIZE_BYTES: usize = 16;
@@ -93,6 +93,16 @@ pub struct NewToken {
     pub scopes: BTreeSet<Scope>,
     /// At most two years ahead.
     pub expire: UtcInstant,
+}
+
+impl NewToken {
+    /// Tells requests apart.
+    pub(crate) fn sha256(&self, maker: Maker) -> [u8; 32] {
+        let scopes: Vec<&str> = self.scopes.iter().map(|scope| scope.0).collect();
+        let (role, expire) = (role_name(self.role), self.expire.micros());
+        let text = format!("{maker:?}\n{}\n{role}\n{}\n{expire}", self.display_name, scopes.join(" "));
+        Sha256::digest(text.as_bytes()).into()
+    }
 }
 
 /// Somebody whose credentials have been checked, and what they may do.

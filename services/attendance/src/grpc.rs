@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use rollcall_core::{Caller, EventId, Fault, Reason, page};
 use rollcall_proto::v1;
-use rollcall_proto::v1::attendance_service_server::AttendanceService;
+use rollcall_proto::v1::attendance_service_server::{AttendanceService, AttendanceServiceServer};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
@@ -14,6 +14,11 @@ use crate::store::events::EventFilter;
 use crate::{Attendance, AttendanceError};
 
 mod registers;
+
+/// The service, to add to a server.
+pub fn service(attendance: Attendance) -> AttendanceServiceServer<Attendance> {
+    AttendanceServiceServer::new(attendance)
+}
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 

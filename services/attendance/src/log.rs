@@ -151,6 +151,15 @@ impl Log {
         *self.inner.shared.health.borrow()
     }
 
+    /// How many events there are, of this and of the logs before it.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn events(&self) -> Result<u64, AttendanceError> {
+        let mut tx = self.inner.db.read().await?;
+        Ok(u64::try_from(store::log::count(&mut tx).await?).unwrap_or(0))
+    }
+
     /// The time by this log's clock, and the wall clock's alone.
     pub fn now(&self) -> UtcInstant {
         UtcInstant::from_micros(self.inner.clock.read().wall_us)

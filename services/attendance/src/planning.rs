@@ -53,6 +53,26 @@ impl Attendance {
         Ok(store::settings(&mut self.site().read().await?).await?)
     }
 
+    /// The site's time zone.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn zone(&self) -> Result<SiteZone, AttendanceError> {
+        Ok(self.settings().await?.zone)
+    }
+
+    /// Sets the time zone and the codes, where they are given, as `UpdateAttendanceSettings` does.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn configure(
+        &self,
+        zone: Option<SiteZone>,
+        code_set: Option<CodeSet>,
+    ) -> Result<(), AttendanceError> {
+        self.change_settings(SettingsChange { zone, code_set }, String::new()).await.map(|_| ())
+    }
+
     /// Changes them, when they still have the etag; empty: in any case.
     pub(crate) async fn change_settings(
         &self,

@@ -6,6 +6,7 @@
 use rollcall_core::{Caller, EventId, PersonId, UtcInstant, limits};
 use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;
+use rollcall_store::Db;
 use rollcall_store::requests::{self, RequestId};
 use sha2::{Digest as _, Sha256};
 use std::time::Duration;
@@ -133,20 +134,27 @@ impl Attendance {
             site.commit().await?;
         }
     }
+}
 
+impl Attendance {
     /// Removes what this service knows of a person beside the id in the log: the notes.
     ///
     /// # Errors
-    /// A database that does not answer; then nothing was removed.
+    /// As [`forget`].
     pub async fn erase(&self, person_id: PersonId) -> Result<(), AttendanceError> {
-        let this = self.clone();
-        let erase = async move {
-            let mut tx = this.site().write().await?;
-            store::notes::erase(&mut tx, person_id).await?;
-            Ok::<_, AttendanceError>(tx.commit().await?)
-        };
-        self.writes().run(erase).await
+        let site = self.site().clone();
+        self.writes().run(async move { forget(&site, person_id).await }).await
     }
+}
+
+/// Removes what this service knows of a person beside the id in the log: the notes. `site` is its database.
+///
+/// # Errors
+/// A database that does not answer; then nothing was removed.
+pub async fn forget(site: &Db, person_id: PersonId) -> Result<(), AttendanceError> {
+    let mut tx = site.write().await?;
+    store::notes::erase(&mut tx, person_id).await?;
+    Ok(tx.commit().await?)
 }
 
 #[cfg(test)]

@@ -251,13 +251,6 @@ pub const FPIR_TARGET_DEFAULT: f64 = 0.001;
 /// Bytes of a configuration file. The example with every key and its explanation has 4 KiB.
 pub const CONFIG_SIZE_BYTES: u64 = 64 << 10;
 
-/// Milliseconds that a door may wait for its event to be written. Below 10 a healthy card is not done; longer than ten
-/// seconds nobody stands before a door.
-pub const LOG_PATIENCE_MS: std::ops::RangeInclusive<u64> = 10..=10_000;
-
-/// The wait when nothing says otherwise: with it a face opens the door within half a second.
-pub const LOG_PATIENCE_DEFAULT_MS: u64 = 250;
-
 /// Names and addresses of one machine in its certificate, beside those that it finds itself.
 pub const CERTIFICATE_NAMES: usize = 32;
 
@@ -374,15 +367,6 @@ pub const EVENT_SCAN: i64 = 50_000;
 /// Days that an event recorded by hand may lie back: a month's registers are done then.
 pub const RECORD_BACK_DAYS: u64 = 31;
 
-/// Registers that close in one go: some hundred lines each, committed one by one; the rest a minute later.
-pub const CLOSINGS_AT_ONCE: usize = 100;
-
-/// Days for which a register closes by itself once every terminal has reported. A terminal that is silent for longer
-/// is a matter for people, and so are registers that wait for it.
-pub const CLOSING_DAYS: i64 = 35;
-
-/// Exports that run at once: each reads the database as fast as it can.
-pub const EXPORTS: usize = 4;
 /// Characters of a person's name. The longest in use have some 100; a line on a screen has fewer.
 pub const PERSON_NAME_CHARS: usize = 200;
 
@@ -424,3 +408,12 @@ pub const IMPORT_ROWS: usize = 100_000;
 
 /// Rows with a mistake that an answer names: who has more has the wrong file.
 pub const IMPORT_MISTAKES: usize = 100;
+/// Registers that close in one go: some hundred lines each, committed one by one; the rest a minute later.
+pub const CLOSINGS_AT_ONCE: usize = 100;
+
+/// Days for which a register closes by itself once every terminal has reported. A terminal that is silent for longer
+/// is a matter for people, and so are registers that wait for it.
+pub const CLOSING_DAYS: i64 = 35;
+
+/// Exports that run at once: each reads the database as fast as it can.
+pub const EXPORTS: usize = 4;

@@ -19,7 +19,11 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("rollcall-attendance", "services/attendance", &["rollcall-core", "rollcall-proto", "rollcall-store"]),
     ("rollcall-terminals", "services/terminals", &["rollcall-core", "rollcall-proto", "rollcall-store"]),
     ("rollcall-accounts", "services/accounts", &["rollcall-core", "rollcall-proto", "rollcall-store"]),
-    ("rollcall-server", "services/server", &["rollcall-accounts", "rollcall-core", "rollcall-proto"]),
+    (
+        "rollcall-server",
+        "services/server",
+        &["rollcall-accounts", "rollcall-core", "rollcall-proto", "rollcall-store"],
+    ),
     (
         "edge-agent",
         "edge-agent",

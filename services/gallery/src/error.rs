@@ -42,6 +42,9 @@ pub enum GalleryError {
     /// A page size or token.
     #[error("{}", .0.message)]
     Page(Fault),
+    /// Another part of the program could not forget a person.
+    #[error("{}", .0.message)]
+    Elsewhere(Fault),
     /// What was named is not there.
     #[error("there is no {name}")]
     NotFound {
@@ -148,7 +151,7 @@ impl GalleryError {
                 fault(Reason::FieldInvalid).with("field", "data").with("rows", mistakes.rows())
             }
             Self::Mask { .. } => fault(Reason::UpdateMaskInvalid),
-            Self::Page(fault) => fault.clone(),
+            Self::Page(fault) | Self::Elsewhere(fault) => fault.clone(),
             Self::NotFound { name } => fault(Reason::NotFound).with("name", name),
             Self::Erased(person) => fault(Reason::PersonErased).with("person", person.name()),
             Self::Exists { what, .. } => fault(Reason::AlreadyExists).with("what", what),

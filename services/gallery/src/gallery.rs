@@ -17,11 +17,13 @@ mod mismatches;
 mod people;
 mod recognition;
 mod retry;
+mod roster;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use rollcall_core::{GalleryId, SiteZone, TerminalId, UtcInstant, limits};
+use rollcall_core::{Fault, GalleryId, PersonId, SiteZone, TerminalId, UtcInstant, limits};
 use rollcall_store::{Db, Migration, Tx, Writes};
 use tokio::sync::{Semaphore, watch};
 
@@ -34,6 +36,7 @@ pub use changes::Changes;
 pub use enrolment::EnrolOptions;
 pub use imports::Imported;
 pub use retry::Retry;
+pub use roster::Counts;
 
 use crate::GalleryError;
 use crate::erasure::Ledger;
@@ -60,6 +63,17 @@ pub(crate) struct Shared {
     imports: Semaphore,
     ledger: Mutex<Ledger>,
     device: String,
+    elsewhere: Option<Arc<dyn Elsewhere>>,
+}
+
+/// What the rest of the program knows of people: an erasure counts when that is gone too.
+pub trait Elsewhere: Send + Sync + 'static {
+    /// Removes all that is known of a person beside the gallery, bytes left behind by the database included. Repeated
+    /// until it has succeeded.
+    ///
+    /// # Errors
+    /// When something may be left.
+    fn forget(&self, person: PersonId) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + Send + '_>>;
 }
 
 /// What a gallery is opened with.
@@ -90,6 +104,18 @@ impl Gallery {
     /// # Errors
     /// [`GalleryError::Ledger`] when it is not known who was erased; a database or file that does not answer.
     pub async fn open(options: GalleryOptions, now: UtcInstant) -> Result<Self, GalleryError> {
+        Self::open_with(options, None, now).await
+    }
+
+    /// The same for a program that knows of people elsewhere too.
+    ///
+    /// # Errors
+    /// As [`Gallery::open`], and when what is known elsewhere could not be removed.
+    pub async fn open_with(
+        options: GalleryOptions,
+        elsewhere: Option<Arc<dyn Elsewhere>>,
+        now: UtcInstant,
+    ) -> Result<Self, GalleryError> {
         let GalleryOptions { db, writes, key, zone, erasures, terminal } = options;
         let keys = Keys::of(&key);
         let mut tx = head::begin(&db).await?;
@@ -109,6 +135,7 @@ impl Gallery {
             watchers: Arc::new(Semaphore::new(limits::GALLERY_WATCHERS)),
             imports: Semaphore::new(1),
             device: terminal.map_or_else(|| "hub".to_owned(), TerminalId::name),
+            elsewhere,
         };
         let gallery = Self { shared: Arc::new(shared) };
         gallery.keep_away(now).await?;

@@ -30,6 +30,10 @@ mod recognise;
 mod recogniser;
 mod seal;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use calibrate::Thresholds;
@@ -38,7 +42,7 @@ pub use consent::{Consent, ConsentState, Decision, GiverKind, Said, Standing};
 pub use credential::{Credential, CredentialHolder, CredentialKind, CredentialState};
 pub use erasure::{DeviceErasure, Erasure};
 pub use error::GalleryError;
-pub use gallery::{Changes, EnrolOptions, Gallery, GalleryOptions, Imported, Retry};
+pub use gallery::{Changes, Counts, Elsewhere, EnrolOptions, Gallery, GalleryOptions, Imported, Retry};
 pub use group::Group;
 pub use grpc::GalleryServer;
 pub use import::{ImportFile, Mistakes};

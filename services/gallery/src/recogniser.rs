@@ -52,7 +52,7 @@ pub struct Recogniser {
     /// Its name and the first 12 hex digits of that.
     model: Arc<str>,
     length: usize,
-    options: FaceOptions,
+    options: RwLock<FaceOptions>,
     seal: Seal,
     inference: Inference,
     faces: RwLock<Faces>,
@@ -83,7 +83,7 @@ impl Recogniser {
             model_hash,
             model,
             length,
-            options,
+            options: RwLock::new(options),
             seal: Seal::new(key.bytes()),
             inference,
             faces: RwLock::new(faces),
@@ -162,8 +162,8 @@ impl Recogniser {
         &self.model_hash
     }
 
-    pub(crate) fn options(&self) -> &FaceOptions {
-        &self.options
+    pub(crate) fn options(&self) -> FaceOptions {
+        self.options.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn seal(&self) -> &Seal {
@@ -270,6 +270,25 @@ impl Recogniser {
         self.faces().revision().is_some_and(|followed| followed > solved)
     }
 
+    /// From now on another rate of strangers is accepted, and pictures are kept or not. The thresholds are solved anew
+    /// before this returns; pictures that were kept stay until their template goes.
+    ///
+    /// # Errors
+    /// When there is no threshold for this rate; the former stays in force.
+    pub async fn set(self: &Arc<Self>, fpir_target: f64, keep_pictures: bool) -> Result<(), RecogniseError> {
+        let former = self.options();
+        self.set_options(FaceOptions { fpir_target, keep_pictures, ..former.clone() });
+        if let Err(error) = self.calibrate().await {
+            self.set_options(former);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn set_options(&self, options: FaceOptions) {
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = options;
+    }
+
     /// Solves the thresholds for the faces as they are now, on a thread of its own, and puts them in force unless
     /// newer ones are.
     ///
@@ -290,7 +309,7 @@ impl Recogniser {
             (faces.index().cross_scores(), faces.index().template_count(), faces.revision().unwrap_or(-1))
         };
         let network = self.models.embedding()?;
-        let solved = Thresholds::solve(network, self.options.fpir_target, templates, &scores)?;
+        let solved = Thresholds::solve(network, self.options().fpir_target, templates, &scores)?;
         let mut in_force = self.solved.write().unwrap_or_else(PoisonError::into_inner);
         if revision >= in_force.revision {
             *in_force = Solved { revision, thresholds: Arc::new(solved) };

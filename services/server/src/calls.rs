@@ -14,8 +14,8 @@ use hyper::body::Incoming;
 use rollcall_accounts::Accounts;
 use rollcall_core::{Fault, Reason};
 use tokio::time::Instant;
-use tonic::service::Routes;
 use tonic::Status;
+use tonic::service::Routes;
 use tower::ServiceExt as _;
 use tracing::{Instrument as _, Span, field};
 

@@ -52,7 +52,8 @@ pub(crate) async fn serve(
         connections.stopping.clone(),
     );
     let (activity, watched) = watch::channel(Activity::default());
-    let service = Service { calls: Arc::clone(&connections.calls), peer, executor: executor.clone(), activity };
+    let service =
+        Service { calls: Arc::clone(&connections.calls), peer, executor: executor.clone(), activity };
     let mut connection = pin!(http2(executor).serve_connection(TokioIo::new(stream), service));
     let mut unused = pin!(unused(watched, patience.handshake * 2, patience.idle));
     let mut old = pin!(tokio::time::sleep(patience.lifetime));

@@ -90,8 +90,8 @@ fn rpcs_of(set: &FileDescriptorSet, service: &'static str) -> Result<Vec<Rpc>, S
     }
     let files = set.file.iter();
     let methods = files.flat_map(|file| file.service.iter().map(move |found| (file.package(), found)));
-    let mut found =
-        methods.filter(|(package, found)| service.strip_prefix(package) == Some(&format!(".{}", found.name())));
+    let mut found = methods
+        .filter(|(package, found)| service.strip_prefix(package) == Some(&format!(".{}", found.name())));
     let (_, descriptor) = found.next().ok_or(ServerError::UnknownService { service })?;
     descriptor.method.iter().map(|method| listed(service, method)).collect()
 }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use rollcall_core::{Fault, Reason};
+use rollcall_store::StoreError;
 
 /// What is wrong, on what, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -41,14 +42,9 @@ pub enum ServerError {
         /// Why not.
         source: std::io::Error,
     },
-    /// A key that others can read or change.
-    #[error("{} {problem}", .path.display())]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and the command that mends it.
-        problem: String,
-    },
+    /// A key that others can use, or a folder that cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A certificate that is none, or does not belong to its key.
     #[error("{} {problem}", .path.display())]
     Certificate {

@@ -30,9 +30,9 @@ pub(crate) fn status(fault: &Fault) -> Status {
 
 /// The same, with the time after which to try again.
 pub(crate) fn status_with_delay(fault: &Fault, delay: Duration) -> Status {
-    let metadata = fault.metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-    let mut details =
-        ErrorDetails::with_error_info(fault.reason.as_str(), rollcall_proto::DOMAIN, metadata);
+    let metadata: std::collections::HashMap<String, String> =
+        fault.metadata.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let mut details = ErrorDetails::with_error_info(fault.reason.as_str(), rollcall_proto::DOMAIN, metadata);
     details.set_retry_info(Some(delay));
     Status::with_error_details(Code::from_i32(fault.reason.code().grpc()), fault.message.clone(), details)
 }

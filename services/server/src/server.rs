@@ -158,9 +158,10 @@ async fn set_health(health: &HealthReporter, names: &[&'static str], status: Ser
     }
 }
 
-fn reflection()
--> Result<tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>, ServerError>
-{
+fn reflection() -> Result<
+    tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>,
+    ServerError,
+> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(rollcall_proto::FILE_DESCRIPTOR_SET)
         .build_v1()

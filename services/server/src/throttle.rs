@@ -60,7 +60,8 @@ impl Throttle {
         if empty_at.len() >= limits::THROTTLED_ADDRESSES && !empty_at.contains_key(&place) {
             empty_at.retain(|_, empty| *empty > now);
             if empty_at.len() >= limits::THROTTLED_ADDRESSES
-                && let Some(oldest) = empty_at.iter().min_by_key(|(_, empty)| **empty).map(|(place, _)| *place)
+                && let Some(oldest) =
+                    empty_at.iter().min_by_key(|(_, empty)| **empty).map(|(place, _)| *place)
             {
                 empty_at.remove(&oldest);
             }

@@ -62,25 +62,17 @@ impl Db {
         options: SqliteOptions,
         migrations: &[&[Migration]],
     ) -> Result<Self, StoreError> {
-        let place: Arc<str> = path.display().to_string().into();
-        let pool = |access, connections| {
-            pool_options(connections)
-                .test_before_acquire(false)
-                .max_lifetime(None)
-                .idle_timeout(None)
-                .connect_lazy_with(settings::connect_options(path, options, access))
-        };
-        let sqlite = SqliteDb {
-            writer: pool(Access::Writer, 1),
-            readers: pool(Access::Reader, limits::DATABASE_READERS),
-            begins: TaskTracker::new(),
-            path: path.into(),
-            place,
-        };
+        let sqlite = SqliteDb::at(path, options);
         sqlite.check(options).await?;
         let db = Self::Sqlite(sqlite);
         migrate::run(&db, migrations).await?;
         Ok(db)
+    }
+
+    /// A file of a program that may be running, to read it and to back it up. Its schema is left as it is; it is not made
+    /// when it is not there.
+    pub fn sqlite_of_another(path: &Path) -> Self {
+        Self::Sqlite(SqliteDb::at(path, SqliteOptions::default()))
     }
 
     /// Connects, and applies the migrations that the database does not have yet. Processes that start at once do so
@@ -176,6 +168,24 @@ impl Db {
 }
 
 impl SqliteDb {
+    /// With connections that open when they are needed.
+    fn at(path: &Path, options: SqliteOptions) -> Self {
+        let pool = |access, connections| {
+            pool_options(connections)
+                .test_before_acquire(false)
+                .max_lifetime(None)
+                .idle_timeout(None)
+                .connect_lazy_with(settings::connect_options(path, options, access))
+        };
+        Self {
+            writer: pool(Access::Writer, 1),
+            readers: pool(Access::Reader, limits::DATABASE_READERS),
+            begins: TaskTracker::new(),
+            path: path.into(),
+            place: path.display().to_string().into(),
+        }
+    }
+
     /// Opens every connection and reads its settings back.
     async fn check(&self, options: SqliteOptions) -> Result<(), StoreError> {
         let pools =

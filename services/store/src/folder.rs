@@ -40,7 +40,8 @@ const OTHERS: u32 = 0o077;
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
-    lock: File,
+    /// Absent: the folder of another process.
+    lock: Option<File>,
 }
 
 impl DataFolder {
@@ -54,14 +55,24 @@ impl DataFolder {
         made.map_err(|source| file_error("make the data folder", path, source))?;
         // So that no message and no child depends on where the program was started.
         let path = path.canonicalize().map_err(|source| file_error("find the data folder", path, source))?;
-        let metadata =
-            path.metadata().map_err(|source| file_error("look at the data folder", &path, source))?;
-        check_owner(&path, &metadata, 0o700)?;
-        let lock = lock(&path)?;
+        check_folder(&path)?;
+        let lock = Some(lock(&path)?);
         let folder = Self { path, lock };
         remove_tree(&folder.path.join(TMP))?;
         make_folder(&folder.path.join(TMP))?;
         Ok(folder)
+    }
+
+    /// The folder of a program that may be running, to back it up: it is not locked, and nothing in it is changed but
+    /// `tmp`. A program that starts meanwhile empties `tmp`, and the backup fails.
+    ///
+    /// # Errors
+    /// When it is not there; [`StoreError::Exposed`] as [`DataFolder::open`].
+    pub fn of_another(path: &Path) -> Result<Self, StoreError> {
+        let path = path.canonicalize().map_err(|source| file_error("find the data folder", path, source))?;
+        check_folder(&path)?;
+        make_folder(&path.join(TMP))?;
+        Ok(Self { path, lock: None })
     }
 
     /// Where it is: absolute, without symbolic links.
@@ -83,7 +94,7 @@ impl DataFolder {
 impl Drop for DataFolder {
     fn drop(&mut self) {
         // Closing the file would not do: a child that is just being started has it open too, until it runs.
-        let _ = self.lock.unlock();
+        let _ = self.lock.as_ref().map(File::unlock);
     }
 }
 
@@ -210,6 +221,11 @@ pub fn read_private(path: &Path, size_max_bytes: u64) -> Result<Zeroizing<Vec<u8
     let read = file.take(size_max_bytes).read_to_end(&mut bytes);
     read.map_err(|source| file_error("read", path, source))?;
     Ok(bytes)
+}
+
+fn check_folder(path: &Path) -> Result<(), StoreError> {
+    let metadata = path.metadata().map_err(|source| file_error("look at the data folder", path, source))?;
+    check_owner(path, &metadata, 0o700)
 }
 
 /// Nobody but us may have a right, and it is ours.

@@ -11,7 +11,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rollcall_store::testing::postgres;
-use rollcall_store::{Backup, FactsFuture, Kind, RESTORED, SecretString, StoreError, Tx, Writes, restore};
+use rollcall_store::{
+    Backup, DataFolder, Db, FactsFuture, Kind, RESTORED, SecretString, StoreError, Tx, Writes, restore,
+};
 use support::site::{KNOWN, LOG, Site, assert_a_moment, head, log_facts, made, names, passphrase};
 use support::{child, killed_at, strace, told};
 
@@ -55,6 +57,27 @@ async fn what_was_backed_up_comes_back_with_its_key_only_when_it_is_encrypted() 
         assert_eq!(assert_a_moment(&into, &manifest).await, 3);
         site.close().await;
     }
+}
+
+#[tokio::test]
+async fn a_program_that_runs_is_backed_up_by_another() {
+    let parent = tempfile::tempdir().unwrap();
+    let site = Site::open(&parent.path().join("data")).await;
+    site.event().await;
+    let folder = DataFolder::of_another(site.folder.path()).unwrap();
+    let log = Db::sqlite_of_another(&folder.file("log.db"));
+    let gallery = Db::sqlite_of_another(&folder.file("gallery.db"));
+    let out = parent.path().join("site.backup");
+    let backup = Backup::new(&folder).database("log.db", &log, log_facts);
+    let backup = backup.database("gallery.db", &gallery, support::site::gallery_facts);
+    backup.write(&out, None).await.unwrap();
+    site.event().await;
+    site.close().await;
+    let into = parent.path().join("restored");
+    let manifest = restore(&out, None, &into, KNOWN).await.unwrap();
+    assert_eq!(assert_a_moment(&into, &manifest).await, 1);
+    let nowhere = parent.path().join("nowhere");
+    assert!(DataFolder::of_another(&nowhere).is_err() && !nowhere.exists());
 }
 
 #[tokio::test]

@@ -377,6 +377,11 @@ pub(crate) async fn last_known_before_boot(
     })
 }
 
+/// How many events there are.
+pub(crate) async fn count(tx: &mut Tx) -> Result<i64, StoreError> {
+    on!(tx, connection => sqlx::query_scalar("select count(*) from attendance_event").fetch_one(connection).await)
+}
+
 /// Deletes a log's events up to number `through`; the hash before the rest stays known.
 pub(crate) async fn prune(tx: &mut Tx, log_id: LogId, through: i64) -> Result<(), StoreError> {
     on!(tx, connection => {

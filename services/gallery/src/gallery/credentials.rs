@@ -74,7 +74,7 @@ impl Gallery {
     /// [`GalleryError::NotFound`].
     pub async fn credentials(&self, person: PersonId) -> Result<Vec<Credential>, GalleryError> {
         let mut tx = self.shared.db.read().await?;
-        if people::get(&mut tx, person).await?.is_none() {
+        if !people::exists(&mut tx, person).await? {
             return Err(GalleryError::NotFound { name: person.name() });
         }
         credentials::of(&mut tx, person).await

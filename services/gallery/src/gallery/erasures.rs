@@ -23,7 +23,7 @@ impl Gallery {
         let write = async move {
             let mut tx = gallery.shared.db.read().await?;
             let done = erasures::of(&mut tx, person).await?;
-            if done.is_none() && people::get(&mut tx, person).await?.is_none() {
+            if done.is_none() && !people::exists(&mut tx, person).await? {
                 return Err(GalleryError::NotFound { name: person.name() });
             }
             // Its moment must not outlast the sweep.
@@ -88,6 +88,12 @@ impl Gallery {
         let pending = erasures::unconfirmed(&mut shared.db.read().await?, &shared.device).await?;
         if pending.is_empty() {
             return Ok(());
+        }
+        if let Some(elsewhere) = &shared.elsewhere {
+            for erasure in &pending {
+                let person = self.erasure(*erasure).await?.person;
+                elsewhere.forget(person).await.map_err(GalleryError::Elsewhere)?;
+            }
         }
         vacuum(&shared.db).await?;
         checkpoint(&shared.db).await?;

@@ -44,7 +44,11 @@ fn now() -> UtcInstant {
 }
 
 async fn opened(db: &Db, keep_pictures: bool) -> Gallery {
-    let folder = tempfile::tempdir().unwrap();
+    opened_in(db, keep_pictures, &tempfile::tempdir().unwrap()).await
+}
+
+/// With the erasure ledger in this folder.
+async fn opened_in(db: &Db, keep_pictures: bool, folder: &tempfile::TempDir) -> Gallery {
     let options = GalleryOptions {
         db: db.clone(),
         writes: Writes::new(),
@@ -462,6 +466,52 @@ both_engines! {
         assert_eq!(gallery.verify(nobody, obama(2), now()).await.unwrap_err().fault().reason, Reason::NotFound);
         let unreadable = gallery.verify(one, Bytes::from_static(b"x"), now()).await.unwrap_err();
         assert_eq!(unreadable.fault().reason, Reason::PictureUnreadable);
+    }
+
+    async fn f112_a_person_erased_while_being_enrolled_has_nothing_left(db: Db) {
+        let folder = tempfile::tempdir().unwrap();
+        let gallery = opened_in(&db, true, &folder).await;
+        let kept = person(&gallery, "B").await;
+        for (enrolled_before, erased_while_it_is_read) in [(true, true), (false, true), (false, false)] {
+            let erased = person(&gallery, "A").await;
+            if enrolled_before {
+                enrol(&gallery, erased, biden()).await;
+            }
+            let (release, held) = std::sync::mpsc::channel::<()>();
+            let reading = gallery.recogniser().unwrap().inference().run(move |_| {
+                let _ = held.recv();
+                Ok(())
+            });
+            let enrolling = gallery.enrol_picture(erased, obama(1), EnrolOptions::default(), now());
+            let erasing = async {
+                if !erased_while_it_is_read {
+                    drop(release);
+                    return gallery.erase_person(erased, now()).await.unwrap();
+                }
+                let erasure = gallery.erase_person(erased, now()).await.unwrap();
+                drop(release);
+                erasure
+            };
+            let (read, enrolled, _) = tokio::join!(reading, enrolling, erasing);
+            read.unwrap();
+            match enrolled {
+                Ok(_) => assert!(!erased_while_it_is_read),
+                Err(refused) => {
+                    let reason = refused.fault().reason;
+                    assert!([Reason::NotFound, Reason::PersonErased].contains(&reason), "{refused}");
+                }
+            }
+            for table in [
+                "select count(*) from gallery_template",
+                "select count(*) from gallery_enrolment",
+                "select count(*) from gallery_picture",
+            ] {
+                assert_eq!(count(&gallery, table).await, 0, "{table}");
+            }
+            assert!(!gallery.current_faces().await.unwrap().faces().matches(erased, now()));
+            assert!(gallery.enrol_picture(erased, obama(1), EnrolOptions::default(), now()).await.is_err());
+        }
+        assert_eq!(verdict(&enrol(&gallery, kept, obama(1)).await), Verdict::Enrolled);
     }
 
     async fn thresholds_follow_the_gallery(db: Db) {

@@ -148,3 +148,17 @@ pub(crate) async fn gallery_id(tx: &mut Tx) -> Result<GalleryId, GalleryError> {
     })?;
     id(&stored, "the gallery's id")
 }
+
+/// Forgets changes as if so many newer had been made.
+#[cfg(test)]
+pub(crate) async fn forget_before(db: &Db, revision: i64) -> Result<(), StoreError> {
+    let mut tx = db.write().await?;
+    on!(tx, connection => {
+        sqlx::query("delete from gallery_change where revision < $1")
+            .bind(revision)
+            .execute(connection)
+            .await
+            .map(|_| ())
+    })?;
+    tx.commit().await
+}

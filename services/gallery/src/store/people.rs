@@ -1,6 +1,6 @@
 //! People and whom they belong with, as stored.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rollcall_core::{GroupId, PersonId, SiteDay, UtcInstant};
 use rollcall_store::{StoreError, Tx, on};
@@ -52,6 +52,17 @@ pub(crate) async fn get(tx: &mut Tx, person: PersonId) -> Result<Option<PersonRo
             .fetch_optional(connection)
             .await
     })
+}
+
+/// Whether somebody with this id is there.
+pub(crate) async fn exists(tx: &mut Tx, person: PersonId) -> Result<bool, StoreError> {
+    let found: Option<i64> = on!(tx, connection => {
+        sqlx::query_scalar("select revision from gallery_person where person_id = $1")
+            .bind(person.as_bytes())
+            .fetch_optional(connection)
+            .await
+    })?;
+    Ok(found.is_some())
 }
 
 /// The person with this external id.
@@ -169,6 +180,45 @@ pub(crate) async fn ledgers_of(
         ledgers.entry(person).or_default().push(row.line.try_into()?);
     }
     Ok(ledgers)
+}
+
+#[derive(sqlx::FromRow)]
+struct NameRow {
+    person_id: Vec<u8>,
+    display_name: String,
+}
+
+/// The names of those of these people who are here, at most a page of them.
+pub(crate) async fn names_of(
+    tx: &mut Tx,
+    people: &[PersonId],
+) -> Result<BTreeMap<PersonId, String>, GalleryError> {
+    if people.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let sql = format!(
+        "select person_id, display_name from gallery_person where person_id in {}",
+        rows_of_parameters(1, people.len())
+    );
+    let rows: Vec<NameRow> = on!(tx, connection => {
+        let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(false);
+        for person in people {
+            query = query.bind(person.as_bytes());
+        }
+        query.fetch_all(connection).await
+    })?;
+    rows.into_iter().map(|row| Ok((id(&row.person_id, "a person's id")?, row.display_name))).collect()
+}
+
+/// How many people and templates there are.
+pub(crate) async fn counts(tx: &mut Tx) -> Result<(i64, i64), StoreError> {
+    on!(tx, connection => {
+        sqlx::query_as(
+            "select (select count(*) from gallery_person), (select count(*) from gallery_template)",
+        )
+        .fetch_one(connection)
+        .await
+    })
 }
 
 /// How many people there are.

@@ -1,0 +1,65 @@
+//! `edge-agent backup`: one file with all that a site has, made while the program runs, or not.
+//!
+//! The program is not asked: SQLite lets another process copy a database as it is at a moment while it is written to,
+//! and so does the store's backup. It needs the rights of whoever runs the program.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use rollcall_core::limits;
+use rollcall_store::{Backup, DataFolder, Db, FactsFuture, SecretString, Tx, read_private};
+
+use super::runtime;
+use crate::config::DATA_FOLDER;
+use crate::folder;
+
+/// Options of `edge-agent backup`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The file to make; there must be none
+    out: PathBuf,
+    /// Data folder of the program
+    #[arg(long, value_name = "DIR", default_value = DATA_FOLDER, env = "ROLLCALL_DATA")]
+    data: PathBuf,
+    /// File with a passphrase: the backup is then encrypted, and holds the keys too
+    #[arg(long, value_name = "FILE")]
+    passphrase_file: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let passphrase = args.passphrase_file.as_deref().map(passphrase).transpose()?;
+    let data = DataFolder::of_another(&args.data)?;
+    let db = |name: &str| Db::sqlite_of_another(&data.file(name));
+    let mut backup = Backup::new(&data);
+    for name in [folder::LOG, folder::GALLERY, folder::SITE] {
+        backup = backup.database(name, &db(name), no_facts);
+    }
+    for name in [folder::GALLERY_KEY, folder::CA_KEY] {
+        backup = backup.key(name);
+    }
+    let backup = backup.file(folder::CA, &data.file(folder::CA));
+    let report = runtime()?.block_on(backup.write(&args.out, passphrase))?;
+    println!("{}: {} bytes, made and read back", report.path.display(), report.size_bytes);
+    if !report.keys_left_out.is_empty() {
+        eprintln!(
+            "edge-agent: it is not encrypted, so it is without {}: keep these elsewhere, or what they encrypt is lost \
+             (--passphrase-file puts them in)",
+            report.keys_left_out.join(" and ")
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The first line of a file that nobody else can read.
+pub fn passphrase(path: &Path) -> anyhow::Result<SecretString> {
+    let bytes = read_private(path, limits::CONFIG_SIZE_BYTES)?;
+    let text = std::str::from_utf8(&bytes).with_context(|| format!("{} is not text", path.display()))?;
+    Ok(text.lines().next().unwrap_or_default().to_owned().into())
+}
+
+fn no_facts(_: &mut Tx) -> FactsFuture<'_> {
+    Box::pin(async { Ok(BTreeMap::new()) })
+}

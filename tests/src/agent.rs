@@ -1,0 +1,189 @@
+//! A running `edge-agent`.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::ended::{self, Ended, end, kill, signal};
+use crate::{Client, edge_agent, repository};
+
+/// A start loads networks, in a debug build on a busy machine.
+const READY: Duration = Duration::from_secs(120);
+
+/// See the module. Dropped, it is killed.
+pub struct Agent {
+    child: Option<Child>,
+    folder: TempDir,
+    options: Vec<String>,
+    url: String,
+}
+
+impl Agent {
+    /// Starts one in a new folder, on a free port.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with further options of `edge-agent run`.
+    pub fn start_with(options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let mut agent = Self { child: None, folder, options, url: String::new() };
+        agent.restart();
+        agent
+    }
+
+    /// Starts it again in the same folder, on another port.
+    pub fn restart(&mut self) {
+        assert!(self.child.is_none(), "it still runs");
+        let mut command = self.run_command();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let line = first_line(child.stdout.take().unwrap());
+        let Some(line) = line else {
+            kill(child.id());
+            panic!("edge-agent did not become ready: {:?}", child.wait());
+        };
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let ["ready:", url, ca, token] = words[..] else { panic!("no ready line: {line}") };
+        assert!(ca.starts_with("ca=") && token.starts_with("token="), "{line}");
+        let port = url.rsplit(':').next().unwrap();
+        self.url = format!("https://127.0.0.1:{port}");
+        self.child = Some(child);
+    }
+
+    /// `edge-agent run` on its folder, not started.
+    pub fn run_command(&self) -> Command {
+        let mut command = Command::new(edge_agent());
+        command.arg("--models").arg(repository("models")).arg("run").arg("--data").arg(self.data());
+        command.args(["--address", "127.0.0.1:0"]).args(&self.options);
+        command
+    }
+
+    /// Another command of the program, told of its data folder, not started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(edge_agent());
+        command.args(arguments).env("ROLLCALL_DATA", self.data());
+        command
+    }
+
+    /// Runs another command of the program to its end.
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        ended::run(&mut self.command(arguments))
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A folder beside it for the test.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its address, <https://127.0.0.1:PORT>.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// The certificate of its authority.
+    pub fn ca(&self) -> PathBuf {
+        self.data().join("ca.pem")
+    }
+
+    /// A file with a token that has these scopes, as a script has it.
+    pub fn token(&self, role: &str, scopes: &str) -> PathBuf {
+        self.token_for(role, scopes, "1h")
+    }
+
+    /// The same with a lifetime.
+    pub fn token_for(&self, role: &str, scopes: &str, expires: &str) -> PathBuf {
+        let file = self.folder().join(format!("{}.token", next_name()));
+        let path = file.to_str().unwrap();
+        self.run(&[
+            "token",
+            "create",
+            "--name",
+            "a test",
+            "--role",
+            role,
+            "--scopes",
+            scopes,
+            "--expires",
+            expires,
+            "--out",
+            path,
+        ])
+        .success();
+        file
+    }
+
+    /// A client with the administrator's token.
+    pub async fn client(&self) -> Client {
+        self.client_with(&self.data().join("admin.token")).await
+    }
+
+    /// A client with the token in a file.
+    pub async fn client_with(&self, token: &Path) -> Client {
+        let token = std::fs::read_to_string(token).unwrap();
+        Client::connect(&self.url, &std::fs::read(self.ca()).unwrap(), token.trim()).await
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        kill(child.id());
+        child.wait().unwrap();
+    }
+
+    /// Asks it to stop, and waits until it has.
+    pub fn stop(&mut self) -> Ended {
+        let child = self.child.take().unwrap();
+        signal(child.id(), Signal::TERM);
+        end(child, "edge-agent run after SIGTERM")
+    }
+
+    /// Waits until it ends by itself.
+    pub fn end(&mut self) -> Ended {
+        end(self.child.take().unwrap(), "edge-agent run")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            kill(child.id());
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The first line of an output, within the deadline; the rest is read and dropped.
+fn first_line(stdout: ChildStdout) -> Option<String> {
+    let (send, line) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(stdout).lines();
+        if let Some(Ok(line)) = lines.next() {
+            let _ = send.send(line);
+        }
+        lines.for_each(drop);
+    });
+    line.recv_timeout(READY).ok()
+}
+
+/// A name that no other file of this test has.
+fn next_name() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed).to_string()
+}
