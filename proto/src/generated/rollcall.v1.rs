@@ -1380,7 +1380,8 @@ pub struct MarkAmended {
     #[prost(string, tag = "5")]
     pub by: ::prost::alloc::string::String,
 }
-/// A register was closed: later events do not change it.
+/// A register was closed: later events do not change it. The event's id follows from the session's name, so that a closing
+/// that is repeated is one event.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RegisterClosed {
     #[prost(string, tag = "1")]
@@ -1671,15 +1672,16 @@ pub struct Period {
     /// From how long after start somebody is late.
     #[prost(int32, tag = "8")]
     pub late_after_minutes: i32,
-    /// From how long after start it is too late to be marked late: the register is closed. 0: at its end.
+    /// From how long after start it is too late to be marked late, and who has not come is absent. 0: at its end.
     #[prost(int32, tag = "9")]
     pub closes_after_minutes: i32,
     /// Leaving longer than this before the end, with no return, is leaving early. 0: not judged.
     #[prost(int32, tag = "10")]
     pub leave_early_minutes: i32,
-    /// First and last day.
+    /// The first day.
     #[prost(message, optional, tag = "11")]
     pub start_date: ::core::option::Option<Date>,
+    /// The last day; absent: there is none yet.
     #[prost(message, optional, tag = "12")]
     pub end_date: ::core::option::Option<Date>,
     /// Terminals that count, terminals/ID. Empty: all.
@@ -1836,7 +1838,8 @@ pub struct RegisterLine {
     pub display_name: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "3")]
     pub mark: ::core::option::Option<Mark>,
-    /// When the person came, and last left.
+    /// When the person came: first, or, of somebody who was not there at the start, first after it. When they last left;
+    /// absent when they did not, came back, or passed no door that tells.
     #[prost(message, optional, tag = "4")]
     pub arrive_time: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(message, optional, tag = "5")]
@@ -1865,6 +1868,7 @@ pub struct Amendment {
     pub old_mark: ::core::option::Option<Mark>,
     #[prost(message, optional, tag = "2")]
     pub new_mark: ::core::option::Option<Mark>,
+    /// Empty for viewers, and when the person was erased.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
     /// accounts/ID or tokens/ID.
@@ -1915,7 +1919,7 @@ pub struct ReportRow {
     pub person: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub display_name: ::prost::alloc::string::String,
-    /// Sessions in which the person was expected, without those not required.
+    /// Sessions in which the person was expected, without those not required: the sum of the eight below.
     #[prost(int32, tag = "3")]
     pub possible: i32,
     #[prost(int32, tag = "4")]
@@ -1934,7 +1938,7 @@ pub struct ReportRow {
     pub elsewhere: i32,
     #[prost(int32, tag = "11")]
     pub not_yet_known: i32,
-    /// Sessions by code, in the set's order.
+    /// Sessions by code, in the set's order; codes of an earlier set after them.
     #[prost(message, repeated, tag = "12")]
     pub codes: ::prost::alloc::vec::Vec<CodeCount>,
 }
@@ -2006,6 +2010,9 @@ pub struct CodeMeaning {
     pub state: i32,
     #[prost(string, tag = "3")]
     pub description: ::prost::alloc::string::String,
+    /// A person may set it. One that nobody may set says that nothing is known yet.
+    #[prost(bool, tag = "4")]
+    pub settable: bool,
 }
 /// How far an event's time can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -2063,7 +2070,7 @@ pub enum MarkState {
     Elsewhere = 7,
     /// Not counted: not expected, or the school was closed.
     NotRequired = 8,
-    /// A terminal has not reported, or the session is not over.
+    /// Not seen, and may still come or have come: it is before the close, or a terminal has not reported up to it.
     NotYetKnown = 9,
 }
 impl MarkState {
@@ -2108,7 +2115,7 @@ pub enum FileFormat {
     Unspecified = 0,
     /// RFC 4180, UTF-8 with a byte order mark, so that spreadsheets read it right.
     Csv = 1,
-    /// Office Open XML. Events: at most 1,000,000.
+    /// Office Open XML, at most 1,000,000 rows.
     Xlsx = 2,
 }
 impl FileFormat {
@@ -2348,7 +2355,9 @@ pub mod attendance_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Sets a person's mark in a session. The mark before it, the reason, who and when stay visible for ever.
-        /// Errors: NOT_FOUND, ETAG_MISMATCH (somebody else has set it since), REQUEST_ID_REUSED, FIELD_INVALID (no such code).
+        /// A code is one of the site's set that a person may set; with the DfE's set, "/" before noon alone and "\" after it.
+        /// Errors: NOT_FOUND (the session, or the person in its register), ETAG_MISMATCH (somebody else has set it since),
+        /// REQUEST_ID_REUSED, FIELD_INVALID (no such code).
         pub async fn amend_mark(
             &mut self,
             request: impl tonic::IntoRequest<super::AmendMarkRequest>,
@@ -2469,6 +2478,7 @@ pub mod attendance_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Cancels one session, or moves it to other times of the same day: exam days, half days.
+        /// Whoever comes to the times of the day as they are then is counted to it.
         /// Errors: NOT_FOUND, STATE_FORBIDS (its register is closed).
         pub async fn override_session(
             &mut self,
@@ -2544,9 +2554,10 @@ pub mod attendance_service_client {
                 .insert(GrpcMethod::new("rollcall.v1.AttendanceService", "GetRegister"));
             self.inner.unary(req, path, codec).await
         }
-        /// Closes a register: from now on it changes by AmendMark alone. Registers close by themselves once their session
-        /// is over and every terminal has reported past its end.
-        /// Errors: NOT_FOUND, STATE_FORBIDS (the session is not over).
+        /// Closes a register: from now on it changes by AmendMark alone, whatever arrives late, and whoever joins or leaves the
+        /// group. Closing a closed one changes nothing. Registers close by themselves once their session is over and every
+        /// terminal that counts has reported past its end; one that waits longer than 35 days is left to people.
+        /// Errors: NOT_FOUND, STATE_FORBIDS (the session is not over), ETAG_MISMATCH (the session was moved meanwhile).
         pub async fn close_register(
             &mut self,
             request: impl tonic::IntoRequest<super::CloseRegisterRequest>,
@@ -2570,7 +2581,8 @@ pub mod attendance_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Sessions counted by mark over a range of days, at most 400, for a person or for each person of a group.
+        /// Sessions counted by mark over a range of days, at most 400: for a person all in which they were expected, or for each
+        /// person of a group the group's. Sessions that have not begun are not counted.
         /// Errors: NOT_FOUND, PAGE_TOKEN_INVALID.
         pub async fn get_report(
             &mut self,
@@ -2597,8 +2609,9 @@ pub mod attendance_service_client {
             self.inner.unary(req, path, codec).await
         }
         /// Events, a register or a report as a file, in pieces of at most 64 KiB. The numbers are those of the other calls.
-        /// Cells that a spreadsheet would take for a formula are written as text.
-        /// Errors: NOT_FOUND, FILTER_INVALID.
+        /// Cells that a spreadsheet would take for a formula are written as text. Times are in the site's zone, and in UTC
+        /// beside it. New columns come last. Free text that people wrote is not in the files of a viewer. At most 4 run at once.
+        /// Errors: NOT_FOUND, FILTER_INVALID, LIMIT_REACHED (four run, or a spreadsheet would have more than 1,000,000 rows).
         pub async fn export(
             &mut self,
             request: impl tonic::IntoRequest<super::ExportRequest>,
@@ -2653,7 +2666,7 @@ pub mod attendance_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// Changes the fields that the mask names.
+        /// Changes the fields that the mask names; without a mask, time_zone and code_set. Closed registers stay as they are.
         /// Errors: ETAG_MISMATCH, UPDATE_MASK_INVALID, FIELD_INVALID (no such time zone).
         pub async fn update_attendance_settings(
             &mut self,
@@ -2738,7 +2751,9 @@ pub mod attendance_service_server {
             request: tonic::Request<super::RecordManuallyRequest>,
         ) -> std::result::Result<tonic::Response<super::Event>, tonic::Status>;
         /// Sets a person's mark in a session. The mark before it, the reason, who and when stay visible for ever.
-        /// Errors: NOT_FOUND, ETAG_MISMATCH (somebody else has set it since), REQUEST_ID_REUSED, FIELD_INVALID (no such code).
+        /// A code is one of the site's set that a person may set; with the DfE's set, "/" before noon alone and "\" after it.
+        /// Errors: NOT_FOUND (the session, or the person in its register), ETAG_MISMATCH (somebody else has set it since),
+        /// REQUEST_ID_REUSED, FIELD_INVALID (no such code).
         async fn amend_mark(
             &self,
             request: tonic::Request<super::AmendMarkRequest>,
@@ -2772,6 +2787,7 @@ pub mod attendance_service_server {
             request: tonic::Request<super::EndPeriodRequest>,
         ) -> std::result::Result<tonic::Response<super::Period>, tonic::Status>;
         /// Cancels one session, or moves it to other times of the same day: exam days, half days.
+        /// Whoever comes to the times of the day as they are then is counted to it.
         /// Errors: NOT_FOUND, STATE_FORBIDS (its register is closed).
         async fn override_session(
             &self,
@@ -2792,14 +2808,16 @@ pub mod attendance_service_server {
             &self,
             request: tonic::Request<super::GetRegisterRequest>,
         ) -> std::result::Result<tonic::Response<super::Register>, tonic::Status>;
-        /// Closes a register: from now on it changes by AmendMark alone. Registers close by themselves once their session
-        /// is over and every terminal has reported past its end.
-        /// Errors: NOT_FOUND, STATE_FORBIDS (the session is not over).
+        /// Closes a register: from now on it changes by AmendMark alone, whatever arrives late, and whoever joins or leaves the
+        /// group. Closing a closed one changes nothing. Registers close by themselves once their session is over and every
+        /// terminal that counts has reported past its end; one that waits longer than 35 days is left to people.
+        /// Errors: NOT_FOUND, STATE_FORBIDS (the session is not over), ETAG_MISMATCH (the session was moved meanwhile).
         async fn close_register(
             &self,
             request: tonic::Request<super::CloseRegisterRequest>,
         ) -> std::result::Result<tonic::Response<super::Register>, tonic::Status>;
-        /// Sessions counted by mark over a range of days, at most 400, for a person or for each person of a group.
+        /// Sessions counted by mark over a range of days, at most 400: for a person all in which they were expected, or for each
+        /// person of a group the group's. Sessions that have not begun are not counted.
         /// Errors: NOT_FOUND, PAGE_TOKEN_INVALID.
         async fn get_report(
             &self,
@@ -2815,8 +2833,9 @@ pub mod attendance_service_server {
             + std::marker::Send
             + 'static;
         /// Events, a register or a report as a file, in pieces of at most 64 KiB. The numbers are those of the other calls.
-        /// Cells that a spreadsheet would take for a formula are written as text.
-        /// Errors: NOT_FOUND, FILTER_INVALID.
+        /// Cells that a spreadsheet would take for a formula are written as text. Times are in the site's zone, and in UTC
+        /// beside it. New columns come last. Free text that people wrote is not in the files of a viewer. At most 4 run at once.
+        /// Errors: NOT_FOUND, FILTER_INVALID, LIMIT_REACHED (four run, or a spreadsheet would have more than 1,000,000 rows).
         async fn export(
             &self,
             request: tonic::Request<super::ExportRequest>,
@@ -2829,7 +2848,7 @@ pub mod attendance_service_server {
             tonic::Response<super::AttendanceSettings>,
             tonic::Status,
         >;
-        /// Changes the fields that the mask names.
+        /// Changes the fields that the mask names; without a mask, time_zone and code_set. Closed registers stay as they are.
         /// Errors: ETAG_MISMATCH, UPDATE_MASK_INVALID, FIELD_INVALID (no such time zone).
         async fn update_attendance_settings(
             &self,

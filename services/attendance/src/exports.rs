@@ -262,6 +262,7 @@ struct Told {
     session: String,
     code: String,
     by: String,
+    /// The reason, the state, the code before; of what a human recorded, when it was.
     detail: String,
 }
 
@@ -285,6 +286,10 @@ impl Told {
             Kind::RecordedManually(recorded) => Self {
                 person: person(&recorded.person),
                 direction: direction(recorded.direction),
+                detail: match recorded.at_us {
+                    0 => String::new(),
+                    at_us => UtcInstant::from_micros(at_us).to_string(),
+                },
                 by: recorded.by,
                 ..told
             },
@@ -339,7 +344,6 @@ fn event_columns(notes: Notes) -> Vec<String> {
 fn event_row(event: &EventView, told: Told, name: Option<&String>, settings: &Settings, notes: Notes) -> Row {
     let stored = &event.stored;
     let at = UtcInstant::from_micros(stored.at_us);
-    // A recorded time is what a person said; the event's is when they said it.
     let trust =
         match i32::try_from(stored.time_trust).ok().and_then(|trust| v1::TimeTrust::try_from(trust).ok()) {
             Some(v1::TimeTrust::Good) => "good",

@@ -166,6 +166,21 @@ both_engines! {
         }
         let (_, bytes) = site.file(Role::Office, export(what, v1::FileFormat::Xlsx)).await.unwrap();
         assert!(sheet(&bytes).contains(&events[0].name));
+        let recorded = v1::RecordManuallyRequest {
+            person: anna.name(),
+            direction: Out.into(),
+            time: Some(prost_types::Timestamp { seconds: at("12:00").micros() / 1_000_000, nanos: 0 }),
+            note: "=1+1".into(),
+            ..Default::default()
+        };
+        site.service.record_manually(call(recorded)).await.unwrap();
+        let filter = v1::EventFilter { kinds: vec!["recorded_manually".into()], ..Default::default() };
+        let what = v1::export_request::What::Events(filter);
+        let (_, bytes) = site.file(Role::Office, export(what.clone(), v1::FileFormat::Csv)).await.unwrap();
+        let row = csv_rows(&bytes).remove(1);
+        assert_eq!((row[13].as_str(), row[15].as_str()), ("2026-11-24T12:00:00Z", "'=1+1"));
+        let (_, bytes) = site.file(Role::Viewer, export(what, v1::FileFormat::Csv)).await.unwrap();
+        assert!(csv_rows(&bytes).iter().all(|row| row.len() == 15), "a viewer reads no notes");
         let wrong = v1::EventFilter { kinds: vec!["' or 1=1 --".into()], ..Default::default() };
         let wrong = export(v1::export_request::What::Events(wrong), v1::FileFormat::Csv);
         assert_eq!(reason(site.file(Role::Office, wrong).await), "FILTER_INVALID");

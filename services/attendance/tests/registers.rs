@@ -6,7 +6,8 @@ mod site;
 
 use std::sync::atomic::Ordering;
 
-use rollcall_attendance::{LOG_MIGRATIONS, SITE_MIGRATIONS};
+use rollcall_attendance::register::Watermark;
+use rollcall_attendance::{Doors as _, LOG_MIGRATIONS, SITE_MIGRATIONS};
 use rollcall_core::{PersonId, Role, TerminalId};
 use rollcall_proto::v1;
 use rollcall_proto::v1::Direction::{In, Out};
@@ -186,6 +187,12 @@ both_engines! {
         assert_eq!(again.closed_time, closed.closed_time);
         site.amend(&session, anna, "present").await.unwrap();
         assert_eq!(site.codes(&session).await, ["Anna present"]);
+    }
+
+    async fn a_lone_terminal_knows_what_it_saw_some_seconds_ago(db: Db) {
+        let site = Site::open(db).await;
+        let marks = site.service.log().watermarks().await.unwrap();
+        assert_eq!(marks, [Watermark { terminal: DOOR, reported: at("07:59:55") }]);
     }
 
     async fn a_session_that_is_not_over_is_not_closed(db: Db) {

@@ -320,6 +320,7 @@ pub(crate) fn settings(settings: &Settings) -> v1::AttendanceSettings {
         code: code.code.to_owned(),
         state: state(code.state).into(),
         description: code.description.to_owned(),
+        settable: code.settable,
     };
     v1::AttendanceSettings {
         time_zone: settings.zone.name().to_owned(),
