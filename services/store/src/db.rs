@@ -17,7 +17,7 @@ use std::time::Duration;
 use rollcall_core::limits;
 use sqlx::pool::PoolOptions;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Database, Pool, Postgres, Sqlite, Transaction};
 use tokio_util::task::TaskTracker;
 
@@ -175,6 +175,7 @@ impl SqliteDb {
                 .test_before_acquire(false)
                 .max_lifetime(None)
                 .idle_timeout(None)
+                .after_release(|connection, _| Box::pin(is_free(connection)))
                 .connect_lazy_with(settings::connect_options(path, options, access))
         };
         Self {
@@ -202,6 +203,14 @@ impl SqliteDb {
         }
         Ok(())
     }
+}
+
+/// Whether a connection that comes back has no transaction. After a commit that failed (a full disk) SQLite has rolled
+/// back by itself, and sqlx 0.9.0 goes on to count a transaction: such a connection begins none any more, and is closed.
+async fn is_free(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // The roll back of a dropped transaction waits before this in the connection's queue.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 fn pool_options<D: Database>(connections: u32) -> PoolOptions<D> {

@@ -3,7 +3,7 @@
 //! same; rows that are missing mean that the file is damaged.
 
 use rollcall_core::{LogId, TerminalId};
-use rollcall_store::{Db, StoreError};
+use rollcall_store::{Db, StoreError, Tx};
 
 use crate::chain::{Broken, ChainCheck, ChainHash};
 use crate::kind::{self, Derived};
@@ -55,6 +55,7 @@ pub(super) async fn tail(db: &Db, log: &LogEntry, events: i64) -> Result<Finding
 
 /// What is kept of a row until the times of all are known.
 struct Seen {
+    position: i64,
     seq: i64,
     derived: Derived,
     stamped_us: i64,
@@ -87,11 +88,13 @@ async fn one(db: &Db, log: &LogEntry, after: i64, findings: &mut Findings) -> Re
             }
             last = (row.seq, hash);
             let derived = kind::derive(&row.bytes);
-            let differs = derived_row(&row, &derived, None) != row;
-            let (seq, stamped_us, time_trust) = (row.seq, row.stamped_us, row.time_trust);
-            seen.push(Seen { seq, derived, stamped_us, time_trust, differs });
+            let differs = derived_row(&row, log.terminal_id, &derived, None) != row;
+            let (position, seq, stamped_us, time_trust) =
+                (row.position, row.seq, row.stamped_us, row.time_trust);
+            seen.push(Seen { position, seq, derived, stamped_us, time_trust, differs });
         }
     }
+    check_places(&mut tx, db, log, &seen).await?;
     drop(tx);
     if last != (log.tip.head, log.tip.hash) {
         return Err(damaged(
@@ -101,9 +104,35 @@ async fn one(db: &Db, log: &LogEntry, after: i64, findings: &mut Findings) -> Re
     }
     findings.events += u64::try_from(seen.len()).unwrap_or(u64::MAX);
     let times = is_whole.then(|| times(&seen));
-    findings.rederived += repair(db, log.tip.log_id, &seen, times.as_deref(), &changed).await?;
+    findings.rederived += repair(db, log, &seen, times.as_deref(), &changed).await?;
     findings.changed.extend(changed.into_iter().map(|seq| (log.tip.log_id, seq)));
     Ok(())
+}
+
+/// Checks that the rows say of themselves what the index by number says of them.
+async fn check_places(tx: &mut Tx, db: &Db, log: &LogEntry, seen: &[Seen]) -> Result<(), StoreError> {
+    let mut expected: Vec<(i64, i64)> = seen.iter().map(|one| (one.position, one.seq)).collect();
+    expected.sort_unstable();
+    let (Some(first), Some(last)) = (expected.first(), expected.last()) else { return Ok(()) };
+    let (mut after, through) = (first.0 - 1, last.0);
+    let mut expected = expected.iter();
+    loop {
+        let rows = store::log::places(tx, after, through, PAGE).await?;
+        let Some(newest) = rows.last() else { break };
+        after = newest.position;
+        for row in rows.iter().filter(|row| row.log_id == log.tip.log_id.as_bytes()) {
+            if expected.next() != Some(&(row.position, row.seq)) {
+                return Err(damaged(
+                    db,
+                    format!("the event at position {} is not where its index has it", row.position),
+                ));
+            }
+        }
+    }
+    match expected.next() {
+        None => Ok(()),
+        Some((position, _)) => Err(damaged(db, format!("the event at position {position} is of no log"))),
+    }
 }
 
 /// The number to begin after, and the check with the hash there.
@@ -126,12 +155,18 @@ fn times(seen: &[Seen]) -> Vec<Corrected> {
 }
 
 /// The row as its bytes have it; the time as stored when it is not given.
-fn derived_row(row: &ChainRow, derived: &Derived, corrected: Option<Corrected>) -> ChainRow {
+fn derived_row(
+    row: &ChainRow,
+    terminal_id: TerminalId,
+    derived: &Derived,
+    corrected: Option<Corrected>,
+) -> ChainRow {
     let stamped_us = corrected.map_or(row.stamped_us, |corrected| corrected.us);
     ChainRow {
         event_id: derived.event_id.map(|id| id.to_bytes().to_vec()).or(row.event_id.clone()),
         kind: derived.kind,
         person_id: derived.person_id.map(|id| id.to_bytes().to_vec()),
+        terminal_id: terminal_id.to_bytes().to_vec(),
         boot_id: Some(derived.reading.boot_id.to_vec()),
         boottime_us: derived.reading.boottime_us,
         wall_us: derived.reading.wall_us,
@@ -145,12 +180,12 @@ fn derived_row(row: &ChainRow, derived: &Derived, corrected: Option<Corrected>) 
 /// Writes what differs. Returns of how many events.
 async fn repair(
     db: &Db,
-    log_id: LogId,
+    log: &LogEntry,
     seen: &[Seen],
     times: Option<&[Corrected]>,
     changed: &[i64],
 ) -> Result<u64, StoreError> {
-    let mut rederived = 0;
+    let (log_id, mut rederived) = (log.tip.log_id, 0);
     let mut tx = None;
     for (index, one) in seen.iter().enumerate() {
         let corrected = times.and_then(|times| times.get(index)).copied();
@@ -165,7 +200,7 @@ async fn repair(
         }
         let Some(tx) = &mut tx else { continue };
         let Some(row) = store::log::chain_rows(tx, log_id, one.seq - 1, 1).await?.pop() else { continue };
-        let mut new = derived_row(&row, &one.derived, corrected);
+        let mut new = derived_row(&row, log.terminal_id, &one.derived, corrected);
         new.damage |= if is_changed { CHANGED } else { 0 };
         store::log::set_derived(tx, log_id, &new).await?;
         rederived += u64::from(one.differs);

@@ -91,8 +91,8 @@ impl Log {
         salvage::finish(&path)?;
         let (db, salvaged, findings) = match open_checked(&path, identity.terminal_id).await {
             Ok((db, findings)) => (db, None, findings),
-            Err(StoreError::Damaged { detail, .. }) => {
-                tracing::error!(detail, "log.db is damaged");
+            Err(error) if is_damage(&error) => {
+                tracing::error!(%error, "log.db is damaged");
                 let salvaged = salvage::run(&path, &identity).await?;
                 let (db, findings) = open_checked(&path, identity.terminal_id).await?;
                 (db, Some(salvaged), findings)
@@ -185,6 +185,24 @@ impl Log {
         };
         tasks.spawn(writer.run());
         Ok(Self { inner: Arc::new(Inner { db, log_id, opened, clock, queue, shared, tasks, stop }) })
+    }
+}
+
+/// Whether an error of opening and checking a file means that the file is damaged. Every statement there is known to be
+/// right, so one that fails met a schema or a value that is not.
+fn is_damage(error: &StoreError) -> bool {
+    match error {
+        StoreError::Damaged { .. }
+        | StoreError::Statement { .. }
+        | StoreError::MigrationChanged { .. }
+        | StoreError::MigrationFailed { .. } => true,
+        // A newer program's migration, or one of ours with a flipped bit in its name.
+        StoreError::Newer { migration, .. } => LOG_MIGRATIONS.iter().any(|known| {
+            let bits =
+                known.name.bytes().zip(migration.bytes()).map(|(ours, theirs)| (ours ^ theirs).count_ones());
+            known.name.len() == migration.len() && bits.sum::<u32>() == 1
+        }),
+        _ => false,
     }
 }
 

@@ -306,12 +306,14 @@ pub(crate) async fn insert_event(tx: &mut Tx, event: &EventEntry) -> Result<(), 
 /// What is read of a log's rows to check them and to derive them anew.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub(crate) struct ChainRow {
+    pub position: i64,
     pub seq: i64,
     pub hash: Vec<u8>,
     pub bytes: Vec<u8>,
     pub event_id: Option<Vec<u8>>,
     pub kind: i64,
     pub person_id: Option<Vec<u8>>,
+    pub terminal_id: Vec<u8>,
     pub boot_id: Option<Vec<u8>>,
     pub boottime_us: i64,
     pub wall_us: i64,
@@ -330,12 +332,43 @@ pub(crate) async fn chain_rows(
 ) -> Result<Vec<ChainRow>, StoreError> {
     on!(tx, connection => {
         sqlx::query_as(
-            "select seq, hash, bytes, event_id, kind, person_id, boot_id, boottime_us, wall_us, stamped_us, time_trust,
-                    at_us, damage
+            "select position, seq, hash, bytes, event_id, kind, person_id, terminal_id, boot_id, boottime_us, wall_us,
+                    stamped_us, time_trust, at_us, damage
                 from attendance_event where log_id = $1 and seq > $2 order by seq limit $3",
         )
         .bind(log_id.as_bytes())
         .bind(after)
+        .bind(limit)
+        .fetch_all(connection)
+        .await
+    })
+}
+
+/// Where an event is, as its row has it.
+#[derive(sqlx::FromRow)]
+pub(crate) struct PlaceRow {
+    pub position: i64,
+    pub log_id: Vec<u8>,
+    pub seq: i64,
+    /// Read so that the row is, and not an index that has all but this.
+    #[allow(dead_code, reason = "see above")]
+    pub damage: i64,
+}
+
+/// The events of every log after a position and up to another, in the order of positions.
+pub(crate) async fn places(
+    tx: &mut Tx,
+    after: i64,
+    through: i64,
+    limit: i64,
+) -> Result<Vec<PlaceRow>, StoreError> {
+    on!(tx, connection => {
+        sqlx::query_as(
+            "select position, log_id, seq, damage from attendance_event
+                where position > $1 and position <= $2 order by position limit $3",
+        )
+        .bind(after)
+        .bind(through)
         .bind(limit)
         .fetch_all(connection)
         .await
@@ -347,7 +380,7 @@ pub(crate) async fn set_derived(tx: &mut Tx, log_id: LogId, row: &ChainRow) -> R
     on!(tx, connection => {
         sqlx::query(
             "update attendance_event set event_id = $3, kind = $4, person_id = $5, boot_id = $6, boottime_us = $7,
-                    wall_us = $8, stamped_us = $9, time_trust = $10, at_us = $11, damage = $12
+                    wall_us = $8, stamped_us = $9, time_trust = $10, at_us = $11, damage = $12, terminal_id = $13
                 where log_id = $1 and seq = $2",
         )
         .bind(log_id.as_bytes())
@@ -362,6 +395,7 @@ pub(crate) async fn set_derived(tx: &mut Tx, log_id: LogId, row: &ChainRow) -> R
         .bind(row.time_trust)
         .bind(row.at_us)
         .bind(row.damage)
+        .bind(&row.terminal_id[..])
         .execute(connection)
         .await
         .map(|_| ())

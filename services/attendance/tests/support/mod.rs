@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -17,6 +18,7 @@ use rollcall_proto::v1;
 use rollcall_proto::v1::attendance_service_server::AttendanceService as _;
 use rollcall_proto::v1::event_kind::Kind;
 use rollcall_store::{DataFolder, Db, Migration, Writes, requests};
+use tempfile::TempDir;
 use tonic::{Request, Status};
 
 /// Every table that attendance needs, in one database, as a hub has them.
@@ -98,6 +100,12 @@ pub async fn service(db: &Db, clock: Arc<TestClock>) -> Attendance {
     opened(log, db.clone()).await
 }
 
+/// A folder for the owner alone, as a data folder must be.
+pub fn folder() -> TempDir {
+    let owner = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().permissions(owner).tempdir().unwrap()
+}
+
 /// The log of a data folder.
 pub async fn open(folder: &Path) -> Log {
     let folder = DataFolder::open(folder).unwrap();
@@ -158,7 +166,7 @@ pub async fn all(service: &Attendance, filter: Option<v1::EventFilter>) -> Vec<v
 }
 
 /// The service over a folder's log, with its own site database.
-pub async fn service_of(log: &Log) -> (Attendance, Db, tempfile::TempDir) {
+pub async fn service_of(log: &Log) -> (Attendance, Db, TempDir) {
     let (site, folder) = rollcall_store::testing::sqlite(&[SITE_MIGRATIONS, requests::MIGRATIONS]).await;
     (opened(log.clone(), site.clone()).await, site, folder)
 }
