@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests need beside the build: PostgreSQL, which they start themselves, and strace, which kills
-# programs at chosen system calls; Python, curl and protoc for the examples. Does nothing, and asks for no rights, when both are there.
+# Installs what the tests need beside the build: PostgreSQL, which they start themselves; strace, which kills programs at
+# chosen system calls; Python, curl and protoc, which the examples use. Does nothing, and asks for no rights, when all of
+# it is there.
 set -euo pipefail
 
 packages=()

@@ -8,14 +8,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use rollcall_accounts::Accounts;
 use rollcall_attendance::codes::CodeSet;
-use rollcall_attendance::{Attendance, Log, SystemClock};
-use rollcall_core::UtcInstant;
+use rollcall_attendance::{Attendance, Clock as _, Log, Quality, SystemClock};
+use rollcall_core::{UtcInstant, limits};
 use rollcall_gallery::{FaceOptions, Gallery, GalleryOptions, GalleryServer, Key};
 use rollcall_proto::v1;
 use rollcall_proto::v1::gallery_service_server::GalleryServiceServer;
 use rollcall_server::{Reflection, Running as RunningServer, Server, ServerConfig, Services, health};
 use rollcall_store::{DataFolder, Db, Secret, Writes, replace_file};
-use rollcall_terminals::{Identity, Revised, Settings, SettingsField, Terminals, hardware_id};
+use rollcall_terminals::{Identity, Machine, Revised, Settings, SettingsField, Terminals, hardware_id};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +42,7 @@ struct Parts {
     folder: DataFolder,
     databases: Vec<Db>,
     writes: Writes,
+    clock: Arc<SystemClock>,
     log: Log,
     gallery: Gallery,
     attendance: Attendance,
@@ -69,38 +70,32 @@ impl Site {
         if identity.moved {
             tracing::warn!("the data were made on another machine: was the card moved or copied?");
         }
-        let settings = identity.settings(&site_db).await?;
-        let log_identity = rollcall_attendance::Identity {
-            terminal_id: identity.terminal,
-            hw_id: identity.hardware.clone(),
-        };
         let clock = Arc::new(SystemClock::new(UtcInstant::from_micros(0)));
-        let log = Log::open(&folder, log_identity, Arc::clone(&clock) as _).await?;
-        let elsewhere = Arc::new(SiteNotes(site_db.clone()));
-        let gallery =
-            open_gallery(plan, &folder, &gallery_db, &writes, &key, &identity, &settings, elsewhere).await?;
+        let log = open_log(&folder, &identity, &clock).await?;
+        let options = GalleryOptions {
+            db: gallery_db.clone(),
+            writes: writes.clone(),
+            key: Key::new(*key.bytes()),
+            zone: rollcall_attendance::zone(&site_db).await?,
+            erasures: folder.file(folder::ERASURES),
+            terminal: Some(identity.terminal),
+        };
+        let gallery = Gallery::open_with(options, Some(Arc::new(SiteNotes(site_db.clone()))), now).await?;
+        load_faces(plan, &gallery, &identity.settings(&site_db).await?).await?;
         let people = Arc::new(Directory(gallery.clone()));
         let door = Arc::new(OnlyDoor { terminal: identity.terminal, log: log.clone() });
-        let attendance =
-            Attendance::open(log.clone(), site_db.clone(), writes.clone(), people, door, folder.file("tmp"))
-                .await?;
-        let device = ThisDevice { log: log.clone(), gallery: gallery.clone(), clock };
-        let terminals =
-            Terminals::new(identity, site_db.clone(), writes.clone(), device, folder.path().to_owned());
+        let (site, tmp) = (site_db.clone(), folder.file("tmp"));
+        let attendance = Attendance::open(log.clone(), site, writes.clone(), people, door, tmp).await?;
+        let device = ThisDevice { log: log.clone(), gallery: gallery.clone(), clock: Arc::clone(&clock) };
+        let (site, data) = (site_db.clone(), folder.path().to_owned());
+        let terminals = Terminals::new(identity, site, writes.clone(), device, data);
         terminals.catch_up().await?;
         obey_file(&plan.config, &terminals, &attendance).await?;
-        gallery.set_zone(attendance.zone().await?, now).await?;
         let accounts = Accounts::new(site_db.clone(), writes.clone());
         let token = accounts.bootstrap(folder.path(), now).await?;
-        let tls = rollcall_server::Identity::of_site(folder.path(), &plan.config.server.names.0, now)?;
-        let services = Services::new()
-            .add(rollcall_accounts::grpc::service(accounts.clone()))
-            .add(gallery_service(&gallery))
-            .add(rollcall_attendance::service(attendance.clone()))
-            .add(rollcall_terminals::service(terminals, VERSION))
-            .add(health::service("edge-agent", VERSION, probes(&log, &gallery)));
-        let server = Server::build(server_config(plan), &tls, accounts, services).await?;
-        let parts = Parts { folder, databases: vec![gallery_db, site_db], writes, log, gallery, attendance };
+        let databases = vec![gallery_db, site_db];
+        let parts = Parts { folder, databases, writes, clock, log, gallery, attendance };
+        let server = build_server(plan, &parts, terminals, accounts).await?;
         Ok(Self { parts, server, token })
     }
 
@@ -110,7 +105,7 @@ impl Site {
         let address = format!("{}\n", url(server.address(), Host::ThisMachine));
         replace_file(&parts.folder.file(folder::ADDRESS), address.as_bytes())?;
         let stop = CancellationToken::new();
-        let ticks = ticks::start(&parts.gallery, &parts.attendance, &stop);
+        let ticks = ticks::start(&parts.gallery, &parts.attendance, &parts.clock, &stop);
         let server = server.spawn().await;
         Ok(Running { parts, server, ticks, stop, token })
     }
@@ -166,33 +161,38 @@ fn gallery_key(folder: &DataFolder) -> anyhow::Result<Secret> {
     Ok(Secret::open_or_create(&path)?)
 }
 
-async fn open_gallery(
-    plan: &Plan,
-    folder: &DataFolder,
-    db: &Db,
-    writes: &Writes,
-    key: &Secret,
-    identity: &Identity,
-    settings: &Revised,
-    elsewhere: Arc<SiteNotes>,
-) -> anyhow::Result<Gallery> {
-    let options = GalleryOptions {
-        db: db.clone(),
-        writes: writes.clone(),
-        key: Key::new(*key.bytes()),
-        zone: rollcall_core::SiteZone::utc(),
-        erasures: folder.file(folder::ERASURES),
-        terminal: Some(identity.terminal),
-    };
-    let gallery = Gallery::open_with(options, Some(elsewhere), UtcInstant::now()).await?;
+async fn open_log(folder: &DataFolder, identity: &Identity, clock: &Arc<SystemClock>) -> anyhow::Result<Log> {
+    let identity =
+        rollcall_attendance::Identity { terminal_id: identity.terminal, hw_id: identity.hardware.clone() };
+    Ok(Log::open(folder, identity, Arc::clone(clock) as _).await?)
+}
+
+async fn load_faces(plan: &Plan, gallery: &Gallery, settings: &Revised) -> anyhow::Result<()> {
     let faces = FaceOptions {
         models: plan.models.clone(),
         fpir_target: settings.settings.fpir_target,
         keep_pictures: settings.settings.keep_pictures,
-        threads: rollcall_core::limits::INFERENCE_THREADS,
+        threads: limits::INFERENCE_THREADS,
     };
-    gallery.load_faces(faces).await.with_context(|| format!("the networks in {}", plan.models.display()))?;
-    Ok(gallery)
+    let loaded = gallery.load_faces(faces).await;
+    loaded.map(|_| ()).with_context(|| format!("the networks in {}", plan.models.display()))
+}
+
+async fn build_server(
+    plan: &Plan,
+    parts: &Parts,
+    terminals: Terminals<ThisDevice>,
+    accounts: Accounts,
+) -> anyhow::Result<Server> {
+    let names = &plan.config.server.names.0;
+    let tls = rollcall_server::Identity::of_site(parts.folder.path(), names, UtcInstant::now())?;
+    let services = Services::new()
+        .add(rollcall_accounts::grpc::service(accounts.clone()))
+        .add(gallery_service(&parts.gallery))
+        .add(rollcall_attendance::service(parts.attendance.clone()))
+        .add(rollcall_terminals::service(terminals, VERSION))
+        .add(health::service("edge-agent", VERSION, probes(parts)));
+    Ok(Server::build(server_config(plan), &tls, accounts, services).await?)
 }
 
 /// The server has looked at the size of a message before.
@@ -211,18 +211,29 @@ fn server_config(plan: &Plan) -> ServerConfig {
 }
 
 /// How the parts are, for HealthService.
-fn probes(log: &Log, _gallery: &Gallery) -> Vec<health::Probe> {
-    let log = log.clone();
-    vec![Box::new(move || {
-        let health = log.health();
-        let (state, explanation) = match health.is_disk_full {
-            true => {
-                (health::State::Degraded, format!("the disk is full, {} events wait for room", health.kept))
-            }
-            false => (health::State::Well, String::new()),
-        };
-        health::Part { part: "log", state, explanation }
-    })]
+fn probes(parts: &Parts) -> Vec<health::Probe> {
+    let (log, clock, folder) = (parts.log.clone(), Arc::clone(&parts.clock), parts.folder.path().to_owned());
+    vec![
+        Box::new(move || {
+            let health = log.health();
+            let full = format!("the disk is full, {} events wait for room", health.kept);
+            part("log", health.is_disk_full.then_some(full))
+        }),
+        Box::new(move || {
+            let unset = clock.read().quality == Quality::Unset;
+            part("clock", unset.then(|| "the clock was not set since the machine was started".to_owned()))
+        }),
+        Box::new(move || {
+            let free_bytes = Machine::read(&folder).disk_free_bytes;
+            let low = free_bytes < limits::DISK_FREE_LOW_BYTES;
+            part("disk", low.then(|| format!("{} MiB are left", free_bytes >> 20)))
+        }),
+    ]
+}
+
+fn part(part: &'static str, degraded: Option<String>) -> health::Part {
+    let state = if degraded.is_some() { health::State::Degraded } else { health::State::Well };
+    health::Part { part, state, explanation: degraded.unwrap_or_default() }
 }
 
 /// What a new terminal is told.
@@ -232,7 +243,7 @@ fn first_settings(config: &Config) -> Settings {
         display_name: terminal.name.clone().map_or_else(host_name, |name| name.0),
         direction: direction(terminal.direction.unwrap_or_default()),
         groups: Vec::new(),
-        fpir_target: terminal.fpir_target.map_or(rollcall_core::limits::FPIR_TARGET_DEFAULT, |rate| rate.0),
+        fpir_target: terminal.fpir_target.map_or(limits::FPIR_TARGET_DEFAULT, |rate| rate.0),
         keep_pictures: terminal.keep_pictures.unwrap_or(false),
     }
 }

@@ -1,8 +1,9 @@
 //! What happens by itself: faces follow the gallery, consents end by their date, registers close.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall_attendance::Attendance;
+use rollcall_attendance::{Attendance, Clock as _, Quality, SystemClock};
 use rollcall_core::{Fault, UtcInstant};
 use rollcall_gallery::Gallery;
 use tokio::task::JoinSet;
@@ -13,7 +14,12 @@ use tokio_util::sync::CancellationToken;
 const TICK: Duration = Duration::from_secs(30);
 
 /// Starts all of it, until `stop`.
-pub(super) fn start(gallery: &Gallery, attendance: &Attendance, stop: &CancellationToken) -> JoinSet<()> {
+pub(super) fn start(
+    gallery: &Gallery,
+    attendance: &Attendance,
+    clock: &Arc<SystemClock>,
+    stop: &CancellationToken,
+) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let (faces, stopped) = (gallery.clone(), stop.clone());
     tasks.spawn(async move {
@@ -23,12 +29,16 @@ pub(super) fn start(gallery: &Gallery, attendance: &Attendance, stop: &Cancellat
         }
     });
     let (gallery, attendance, stopped) = (gallery.clone(), attendance.clone(), stop.clone());
+    let clock = Arc::clone(clock);
     tasks.spawn(async move {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = ticks.tick() => tick(&gallery, &attendance).await,
+                // Nobody's consent ends by a clock that was not set.
+                _ = ticks.tick() => if clock.read().quality != Quality::Unset {
+                    tick(&gallery, &attendance).await;
+                },
                 () = stopped.cancelled() => return,
             }
         }

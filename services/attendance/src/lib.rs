@@ -39,6 +39,7 @@ pub use error::AttendanceError;
 pub use grpc::service;
 pub use log::{Appended, Findings, Identity, Log, LogHealth, Logged, NewEvent, OpenReason, Opened, verify};
 pub use people::{Answer, Doors, Member, People};
+pub use planning::zone;
 pub use record::forget;
 pub use reports::{ReportRange, ReportRow, Subject};
 pub use salvage::Salvaged;

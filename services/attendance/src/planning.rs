@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::ToSpan as _;
 use rollcall_core::{Fault, GroupId, PeriodId, Reason, SiteDay, SiteZone, UtcInstant, limits, page};
 use rollcall_store::requests::{self, RequestId};
-use rollcall_store::{StoreError, Tx};
+use rollcall_store::{Db, StoreError, Tx};
 
 use crate::codes::CodeSet;
 use crate::store::registers::{self, Closing};
@@ -47,6 +47,14 @@ pub(crate) fn no_period(id: PeriodId) -> AttendanceError {
     AttendanceError::NotFound(id.name())
 }
 
+/// The time zone of a site, from its database.
+///
+/// # Errors
+/// A database that does not answer.
+pub async fn zone(site: &Db) -> Result<SiteZone, AttendanceError> {
+    Ok(store::settings(&mut site.read().await?).await?.zone)
+}
+
 impl Attendance {
     /// The settings.
     pub(crate) async fn settings(&self) -> Result<Settings, AttendanceError> {
@@ -58,7 +66,7 @@ impl Attendance {
     /// # Errors
     /// A database that does not answer.
     pub async fn zone(&self) -> Result<SiteZone, AttendanceError> {
-        Ok(self.settings().await?.zone)
+        zone(self.site()).await
     }
 
     /// Sets the time zone and the codes, where they are given, as `UpdateAttendanceSettings` does.

@@ -417,3 +417,6 @@ pub const CLOSING_DAYS: i64 = 35;
 
 /// Exports that run at once: each reads the database as fast as it can.
 pub const EXPORTS: usize = 4;
+
+/// Bytes below which a disk is called low: a day of a busy door's events, and a backup of a small site.
+pub const DISK_FREE_LOW_BYTES: u64 = 256 << 20;
