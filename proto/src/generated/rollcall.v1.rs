@@ -1724,8 +1724,10 @@ pub struct ListPeriodsResponse {
 pub struct EndPeriodRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+    /// On or after the last day with a closed register.
     #[prost(message, optional, tag = "2")]
     pub end_date: ::core::option::Option<Date>,
+    /// Of the entry that was read; empty: whatever it is now.
     #[prost(string, tag = "3")]
     pub etag: ::prost::alloc::string::String,
 }
@@ -1996,6 +1998,7 @@ pub struct AttendanceSettings {
     pub time_zone: ::prost::alloc::string::String,
     #[prost(enumeration = "CodeSet", tag = "2")]
     pub code_set: i32,
+    /// Send back the one that was read; empty: whatever they are now.
     #[prost(string, tag = "3")]
     pub etag: ::prost::alloc::string::String,
     /// The codes of the set in force. Output only.

@@ -3,6 +3,7 @@
 //! Rows are made some at a time and wait for the client: an export takes the memory of some pages, whatever its length.
 //! When the client goes away, what made its rows stops. The order of columns is part of the API: new ones come last.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use prost::Message as _;
@@ -10,7 +11,7 @@ use rollcall_core::{EventId, PersonId, UtcInstant, limits};
 use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;
 use rollcall_store::StoreError;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 
 use crate::codes::{CodeSet, State};
@@ -111,21 +112,7 @@ impl Attendance {
                 let rows = Box::new(CsvRows::new(&columns));
                 Sink::Csv { rows, waiting: Vec::new(), pieces: pieces.clone() }
             }
-            Format::Xlsx => {
-                let (parts, to_thread) = mpsc::channel(2);
-                let (tmp, pieces, permit) = (self.tmp().to_owned(), pieces.clone(), Arc::clone(&permit));
-                let write = move || {
-                    spreadsheet::write(&tmp, &columns, to_thread, &pieces);
-                    drop(permit);
-                };
-                let thread = std::thread::Builder::new().name("spreadsheet".to_owned()).spawn(write);
-                thread.map_err(|source| AttendanceError::File {
-                    doing: "start a thread for",
-                    path: "a spreadsheet".into(),
-                    source,
-                })?;
-                Sink::Xlsx { parts, count: 0 }
-            }
+            Format::Xlsx => Sink::spreadsheet(self.tmp(), columns, pieces.clone(), Arc::clone(&permit))?,
         };
         let this = self.clone();
         let mut rows = JoinSet::new();
@@ -214,6 +201,30 @@ impl Attendance {
 }
 
 impl Sink {
+    /// With a thread that ends when this is dropped, or when nobody takes the pieces any more.
+    fn spreadsheet(
+        tmp: &Path,
+        columns: Vec<String>,
+        pieces: mpsc::Sender<Piece>,
+        permit: Arc<OwnedSemaphorePermit>,
+    ) -> Result<Self, AttendanceError> {
+        let (parts, to_thread) = mpsc::channel(2);
+        let place = tmp.to_owned();
+        let write = move || {
+            spreadsheet::write(&place, &columns, to_thread, &pieces);
+            drop(permit);
+        };
+        let thread = std::thread::Builder::new().name("spreadsheet".to_owned()).spawn(write);
+        match thread {
+            Ok(_) => Ok(Self::Xlsx { parts, count: 0 }),
+            Err(source) => Err(AttendanceError::File {
+                doing: "start a thread that writes into",
+                path: tmp.to_owned(),
+                source,
+            }),
+        }
+    }
+
     async fn push(&mut self, rows: Vec<Row>) -> Result<(), AttendanceError> {
         match self {
             Self::Csv { rows: csv, waiting, pieces } => {

@@ -7,7 +7,7 @@ mod site;
 use std::sync::atomic::Ordering;
 
 use rollcall_attendance::register::Watermark;
-use rollcall_attendance::{Doors as _, LOG_MIGRATIONS, SITE_MIGRATIONS};
+use rollcall_attendance::{Doors as _, LOG_MIGRATIONS, NewEvent, SITE_MIGRATIONS};
 use rollcall_core::{PersonId, Role, TerminalId};
 use rollcall_proto::v1;
 use rollcall_proto::v1::Direction::{In, Out};
@@ -187,6 +187,29 @@ both_engines! {
         assert_eq!(again.closed_time, closed.closed_time);
         site.amend(&session, anna, "present").await.unwrap();
         assert_eq!(site.codes(&session).await, ["Anna present"]);
+    }
+
+    async fn everybody_who_came_in_one_moment_is_in_the_register(db: Db) {
+        let site = Site::open(db).await;
+        let session = session(&site.period().await);
+        // More than are read at once, of people and of events.
+        let people: Vec<PersonId> = (0..2_100).map(|_| site.people.add(site.group, "Pupil")).collect();
+        site.set(at("08:40"));
+        let seen = people.iter().map(|person| {
+            let seen = v1::Recognised { person: person.name(), direction: In.into(), trace: None };
+            NewEvent::from(v1::event_kind::Kind::Recognised(seen))
+        });
+        for some in seen.collect::<Vec<_>>().chunks(250) {
+            site.service.log().append_all(some.to_vec()).await.unwrap();
+        }
+        let codes = site.codes(&session).await;
+        assert_eq!(codes.len(), people.len());
+        assert!(codes.iter().all(|code| code == "Pupil present?"));
+        site.set(at("12:00"));
+        assert_eq!(site.service.close_due(at("12:00")).await.unwrap(), 1);
+        let codes = site.codes(&session).await;
+        assert_eq!(codes.len(), people.len());
+        assert!(codes.iter().all(|code| code == "Pupil present"));
     }
 
     async fn a_lone_terminal_knows_what_it_saw_some_seconds_ago(db: Db) {
