@@ -148,7 +148,7 @@ fn is_trivial(pin: &str) -> bool {
     let mut steps = digits.windows(2).map(|pair| (10 + pair[1] - pair[0]) % 10);
     let first = steps.next();
     let repeats = |length: usize| {
-        digits.len() % length == 0 && digits.chunks(length).all(|chunk| chunk == &digits[..length])
+        digits.len().is_multiple_of(length) && digits.chunks(length).all(|chunk| chunk == &digits[..length])
     };
     steps.all(|step| Some(step) == first) || (1..=digits.len() / 2).any(repeats)
 }
