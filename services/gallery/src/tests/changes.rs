@@ -80,7 +80,7 @@ both_engines! {
         }
         assert_eq!(reason(&watch(&site, 1).await.err().unwrap()), "LIMIT_REACHED");
         held.pop();
-        watch(&site, 1).await.unwrap();
+        held.push(watch(&site, 1).await.unwrap());
     }
 
     async fn a_cursor_whose_changes_are_gone_is_told_so(db: Db) {
