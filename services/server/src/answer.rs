@@ -1,7 +1,7 @@
 //! The way out for an answer's body.
 //!
-//! Promises: it is handed on in pieces of 16 KiB, so that a client which does not read holds no more of it; it ends with
-//! a status that has a reason; it ends when its lease does; and when it is over, however that came about, the call is
+//! Promises: it is handed on in pieces of 16 KiB, so that a client which does not read holds no more of it; no message is
+//! larger than 4 MiB; it ends with a status that has a reason; it ends when its lease does; and when it is over, however that came about, the call is
 //! counted and logged once.
 
 use std::pin::Pin;
@@ -11,10 +11,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use rollcall_core::limits;
+use rollcall_core::{Fault, Reason, limits};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status};
 
+use crate::gate::{Count, Messages};
 use crate::lease::Lease;
 use crate::refusal;
 use crate::telemetry::Record;
@@ -23,6 +24,7 @@ use crate::telemetry::Record;
 pub(crate) struct Answer {
     inner: Option<Source>,
     piece: Bytes,
+    messages: Messages,
     record: Record,
 }
 
@@ -35,13 +37,14 @@ struct Source {
 impl Answer {
     /// An answer that is in its headers.
     pub(crate) fn empty(record: Record) -> Self {
-        Self { inner: None, piece: Bytes::new(), record }
+        Self { inner: None, piece: Bytes::new(), messages: messages(), record }
     }
 
     /// An answer with messages.
     pub(crate) fn new(body: tonic::body::Body, lease: Arc<Lease>, record: Record) -> Self {
         let ending = Box::pin(lease.ending());
-        Self { inner: Some(Source { body, lease, ending }), piece: Bytes::new(), record }
+        let inner = Some(Source { body, lease, ending });
+        Self { inner, piece: Bytes::new(), messages: messages(), record }
     }
 
     fn last(&mut self, mut trailers: HeaderMap) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
@@ -51,11 +54,22 @@ impl Answer {
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
+    /// A fault of ours: nobody could take the answer.
+    fn too_large(&mut self, fault: &Fault) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        tracing::error!(error = %fault.message, "an answer is larger than clients take");
+        let message = "the answer is larger than clients take; ask for a smaller page";
+        self.last(refusal::trailers(refusal::status(&Fault::new(Reason::LimitReached, message))))
+    }
+
     fn next_piece(&mut self, lease: &Lease) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let size = self.piece.len().min(limits::ANSWER_PIECE_SIZE_BYTES);
         lease.offered();
         Poll::Ready(Some(Ok(Frame::data(self.piece.split_to(size)))))
     }
+}
+
+fn messages() -> Messages {
+    Messages::new(limits::ANSWER_SIZE_BYTES, Count::Many)
 }
 
 impl Body for Answer {
@@ -88,6 +102,9 @@ impl Body for Answer {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) if data.is_empty() => {}
                     Ok(data) => {
+                        if let Err(fault) = this.messages.pass(&data) {
+                            return this.too_large(&fault);
+                        }
                         this.piece = data;
                         return this.next_piece(&lease);
                     }

@@ -357,6 +357,25 @@ mod tests {
     }
 
     #[test]
+    fn certificates_of_others_are_read_from_files_and_their_key_has_to_be_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = chain(folder.path(), &[], now());
+        let file = |name: &str| folder.path().join(name);
+        let read = || Identity::from_files(&file(LEAF_FILE), &file(LEAF_KEY_FILE), Some(&file(CA_FILE)));
+        let identity = read().unwrap();
+        assert_eq!(identity.chain, made);
+        crate::tls::config(&identity).unwrap();
+        std::fs::set_permissions(file(LEAF_KEY_FILE), std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(read().err().unwrap().to_string().contains("chmod 600"));
+        let no_pem = Identity::from_files(&file(CA_KEY_FILE), &file(CA_KEY_FILE), None).err().unwrap();
+        assert!(no_pem.to_string().contains("has no certificate"), "{no_pem}");
+        let mixed = Identity::from_files(&file(CA_FILE), &file(CA_KEY_FILE), None).unwrap();
+        crate::tls::config(&mixed).unwrap();
+        let mixed = Identity::from_files(&file(LEAF_FILE), &file(CA_KEY_FILE), None).unwrap();
+        assert!(crate::tls::config(&mixed).is_err(), "a key of another certificate");
+    }
+
+    #[test]
     fn a_name_that_is_none_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let error = Identity::of_site(folder.path(), &["tür.example".to_owned()], now()).err().unwrap();

@@ -89,15 +89,15 @@ impl Body for Gate {
     }
 }
 
-/// How many messages a request has.
+/// How many messages a body has.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Count {
+pub(crate) enum Count {
     One,
     Many,
 }
 
 /// Where in the sequence of messages the body is.
-struct Messages {
+pub(crate) struct Messages {
     limit: usize,
     count: Count,
     begun: u64,
@@ -108,11 +108,12 @@ struct Messages {
 }
 
 impl Messages {
-    fn new(limit: usize, count: Count) -> Self {
+    pub(crate) fn new(limit: usize, count: Count) -> Self {
         Self { limit, count, begun: 0, head: [0; HEAD_SIZE_BYTES], head_size: 0, left: 0 }
     }
 
-    fn pass(&mut self, mut data: &[u8]) -> Result<(), Fault> {
+    /// Looks at the next bytes of the body.
+    pub(crate) fn pass(&mut self, mut data: &[u8]) -> Result<(), Fault> {
         while !data.is_empty() {
             if self.left > 0 {
                 let taken = self.left.min(data.len());

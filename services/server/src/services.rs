@@ -26,6 +26,10 @@ impl Services {
 
     /// One more.
     #[must_use]
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "it adds a service, as tonic's builders do, and no number"
+    )]
     pub fn add<S>(mut self, service: S) -> Self
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>

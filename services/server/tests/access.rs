@@ -198,6 +198,17 @@ async fn a_revoked_token_is_refused_at_the_next_call_and_its_streams_end_within_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_streams_of_a_token_end_when_its_time_is_over() {
+    let site = Site::start().await;
+    let (_, token) = site.token_for(Role::Viewer, &["attendance.read"], Duration::from_secs(2)).await;
+    let mut request = site.request(MANY, &token);
+    request.headers_mut().insert("x-fake", SILENT.parse().unwrap());
+    let (response, _) = site.h2().await.send_request(request, true).unwrap();
+    let found = tokio::time::timeout(SOON, outcome(response)).await.expect("an end");
+    assert_eq!(found, (Code::Unauthenticated, Some("TOKEN_EXPIRED".into())));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_call_and_an_unknown_service_are_not_served_here() {
     let site = Site::start().await;
     for path in ["/rollcall.v1.AccountService/Backdoor", "/rollcall.v2.X/Y", "/", "/a", "/%0a%1b"] {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use harness::{
-    ENDLESS, HANGS, MANY, ONE, PANICS, SILENT, SOON, Site, localhost, message, outcome, provider, whole,
+    ENDLESS, HANGS, HUGE, MANY, ONE, PANICS, SILENT, SOON, Site, localhost, message, outcome, provider, whole,
 };
 use rollcall_proto::v1;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -213,6 +213,13 @@ async fn f071_deadlines_are_honoured_capped_and_ignored_when_they_are_none() {
     for garbage in ["", "soon", "-1S", "123456789S"] {
         assert_eq!(call(garbage, "").await.0, Code::Ok, "{garbage}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_no_client_would_take_is_not_sent() {
+    let site = Site::start().await;
+    let (response, _) = site.h2().await.send_request(site.fake(ONE, HUGE), true).unwrap();
+    assert_eq!(outcome(response).await, (Code::ResourceExhausted, Some("LIMIT_REACHED".into())));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -81,11 +81,15 @@ impl Site {
 
     /// A token with these rights.
     pub async fn token(&self, role: Role, scopes: &[&str]) -> (TokenId, String) {
+        self.token_for(role, scopes, Duration::from_secs(3_600)).await
+    }
+
+    pub async fn token_for(&self, role: Role, scopes: &[&str], lifetime: Duration) -> (TokenId, String) {
         let new = NewToken {
             display_name: "test".into(),
             role,
             scopes: scopes.iter().map(|scope| Scope::new(scope).unwrap()).collect(),
-            expire: UtcInstant::now().after(Duration::from_secs(3_600)),
+            expire: UtcInstant::now().after(lifetime),
         };
         let maker = Authenticated {
             caller: Caller { id: CallerId::Token(TokenId::generate()), role: Role::Admin },
@@ -284,6 +288,8 @@ pub struct Fake;
 pub const ENDLESS: &str = "endless";
 /// Streams nothing, without end.
 pub const SILENT: &str = "silent";
+/// Answers with more than clients take.
+pub const HUGE: &str = "huge";
 /// Never answers.
 pub const HANGS: &str = "hangs";
 /// Panics.
@@ -298,6 +304,7 @@ impl Fake {
         let kind = match request.headers().get("x-fake").and_then(|value| value.to_str().ok()).unwrap_or("") {
             ENDLESS => Kind::Endless,
             SILENT => Kind::Silent,
+            HUGE => Kind::Huge,
             HANGS => std::future::pending().await,
             PANICS => panic!("a bug\nwith a line of its own \u{1b}[31m"),
             _ => Kind::Once,
@@ -312,6 +319,7 @@ enum Kind {
     Once,
     Endless,
     Silent,
+    Huge,
 }
 
 struct FakeBody {
@@ -335,6 +343,7 @@ impl http_body::Body for FakeBody {
             (Kind::Once, 2) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
             (Kind::Once, _) => Poll::Ready(None),
             (Kind::Endless, _) => Poll::Ready(Some(Ok(Frame::data(whole(&[0; 256 << 10]))))),
+            (Kind::Huge, _) => Poll::Ready(Some(Ok(Frame::data(whole(&vec![0; (4 << 20) + 1]))))),
             (Kind::Silent, _) => Poll::Pending,
         }
     }
