@@ -205,6 +205,9 @@ pub const WRONG_CREDENTIALS_PAUSE_MS: u64 = 6_000;
 /// Characters of a value from a client in the log: enough to find it again.
 pub const LOGGED_CHARS: usize = 100;
 
+/// Characters of one value in a line of the log: an error of a database with its statement.
+pub const LOG_VALUE_CHARS: usize = 4_096;
+
 /// Accounts of a site: a large school's teachers twice over.
 pub const ACCOUNTS: usize = 1_000;
 

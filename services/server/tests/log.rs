@@ -28,7 +28,8 @@ impl Log {
             let lines = lines.json().flatten_event(true).with_current_span(true);
             tracing::subscriber::set_default(lines.finish())
         } else {
-            tracing::subscriber::set_default(lines.with_ansi(false).finish())
+            let lines = lines.with_ansi(false).fmt_fields(rollcall_server::log_fields());
+            tracing::subscriber::set_default(lines.finish())
         }
     }
 }
@@ -49,6 +50,44 @@ impl<'a> MakeWriter<'a> for Log {
 
     fn make_writer(&'a self) -> Self {
         self.clone()
+    }
+}
+
+/// A value that is what an attacker would write.
+fn log_odd_values() {
+    let odd = "a\nforged line \u{1b}[31m\r\u{202e}\u{2028}\0".to_owned() + &"A".repeat(64 << 10);
+    tracing::info!(text = odd, display = %odd, debug = ?odd, "a constant message");
+    tracing::info!("a message with {odd}");
+    tracing::info_span!("span", name = %odd).in_scope(|| tracing::info!("inside"));
+}
+
+#[test]
+fn f072_in_text_a_value_stays_on_its_line_however_it_is_logged() {
+    let log = Log::default();
+    let guard = log.start(false);
+    log_odd_values();
+    drop(guard);
+    let text = log.text();
+    assert_eq!(text.lines().count(), 3, "{text}");
+    for line in text.lines() {
+        assert!(line.starts_with("20") && line.len() < 4 * 4_200, "{} bytes", line.len());
+        let broken = |char: char| char.is_control() || "\u{202e}\u{2028}".contains(char);
+        assert!(!line.contains(broken), "{line:.300}");
+    }
+    assert!(text.contains(r"display=a\nforged line \u{1b}[31m\r\u{202e}\u{2028}\0AAA"), "{text:.600}");
+}
+
+#[test]
+fn f072_in_json_a_value_stays_on_its_line_however_it_is_logged() {
+    let log = Log::default();
+    let guard = log.start(true);
+    log_odd_values();
+    drop(guard);
+    let text = log.text();
+    assert_eq!(text.lines().count(), 3);
+    for line in text.lines() {
+        serde_json::from_str::<serde_json::Value>(line).expect("JSON");
+        assert!(!line.contains(char::is_control), "{line:.300}");
     }
 }
 
