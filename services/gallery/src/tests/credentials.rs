@@ -24,7 +24,7 @@ async fn give(
 
 async fn revoke(site: &Site, name: &str) -> Result<(), Status> {
     let request = v1::RevokeCredentialRequest { name: name.into() };
-    Ok(site.server.revoke_credential(Request::new(request)).await?.into_inner())
+    site.server.revoke_credential(Request::new(request)).await.map(tonic::Response::into_inner)
 }
 
 /// Who is let in with this, and how.

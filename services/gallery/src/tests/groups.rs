@@ -19,7 +19,7 @@ async fn rename(site: &Site, group: v1::Group) -> Result<v1::Group, Status> {
 
 async fn delete(site: &Site, name: &str, etag: &str) -> Result<(), Status> {
     let request = v1::DeleteGroupRequest { name: name.into(), etag: etag.into() };
-    Ok(site.server.delete_group(Request::new(request)).await?.into_inner())
+    site.server.delete_group(Request::new(request)).await.map(tonic::Response::into_inner)
 }
 
 both_engines! {
