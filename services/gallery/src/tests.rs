@@ -5,6 +5,7 @@ mod changes;
 mod consents;
 mod credentials;
 mod erasures;
+mod faces;
 mod groups;
 mod imports;
 mod people;
