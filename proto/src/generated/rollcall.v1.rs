@@ -1547,6 +1547,10 @@ pub struct Event {
     /// Free text that belongs to it and is kept outside of the log: the reason of a correction.
     #[prost(string, tag = "10")]
     pub note: ::prost::alloc::string::String,
+    /// The hash chain says that its bytes are not those that were written: they were damaged on a disk. What can be read of
+    /// it is given.
+    #[prost(bool, tag = "11")]
+    pub damaged: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListEventsRequest {
@@ -1579,7 +1583,7 @@ pub struct EventFilter {
     /// terminals/ID.
     #[prost(string, tag = "2")]
     pub terminal: ::prost::alloc::string::String,
-    /// Kinds by their field name in EventKind: "recognised", "door". Empty: all.
+    /// Kinds by their field name in EventKind: "recognised", "door_changed". Empty: all.
     #[prost(string, repeated, tag = "3")]
     pub kinds: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     /// Not before this time.

@@ -244,6 +244,8 @@ async fn f018_a_flipped_bit_in_an_event_is_named_and_the_event_is_passed_on() {
     let found = events(&log).await;
     assert_eq!(found[30].name, victim.name, "it is listed");
     assert_ne!(found[30].kind, victim.kind, "as it is now");
+    let flagged: Vec<i64> = found.iter().filter(|event| event.damaged).map(|event| event.seq).collect();
+    assert_eq!(flagged, [victim.seq], "and flagged, alone");
     assert_eq!(alarm(&found, "LOG_DAMAGED").unwrap().value, victim.seq);
     close(log).await;
     let log = open(folder.path()).await;
