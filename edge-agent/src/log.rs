@@ -40,7 +40,7 @@ pub fn start(log: &Log) -> anyhow::Result<()> {
     let format = log.format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = match format {
-        LogFormat::Text => lines.with_ansi(terminal).try_init(),
+        LogFormat::Text => lines.with_ansi(terminal).fmt_fields(rollcall_server::log_fields()).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(true).try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("cannot write a log: {error}"))
