@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Shows Rollcall at work on the portraits in deploy/demo: one person is enrolled, and every picture says who is on it
-# or that nobody known is. Builds the program first.
+# or that nobody known is. Then the same people are enrolled at a running program, as scripts do it. Builds it first.
 #
 # usage: deploy/demo.sh [--for SECONDS]     stops after SECONDS at the latest
 #
@@ -38,3 +38,15 @@ expect obama3.jpg "Barack Obama"
 expect biden.jpg "not known"
 expect astronaut.png "not known"
 echo "The enrolled person was named, the strangers were refused."
+
+data=$(mktemp -d)
+coproc SERVER { exec timeout "$seconds" target/release/edge-agent run --data "$data" --address 127.0.0.1:0 2>"$data/log"; }
+trap 'kill "$SERVER_PID" 2>/dev/null; rm -rf "$data"' EXIT
+read -r ready <&"${SERVER[0]}" || { cat "$data/log" >&2; exit 1; }
+echo
+echo "A program for scripts, $ready"
+url=${ready#ready: }
+target/release/edge-agent enrol deploy/demo/gallery --consent-form "demo" --data "$data" --server "${url%% *}"
+kill "$SERVER_PID"
+wait "$SERVER_PID"
+target/release/edge-agent verify-log --data "$data"

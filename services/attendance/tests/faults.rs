@@ -128,7 +128,7 @@ fn sweep(call: &str) -> usize {
 
 #[test]
 fn f001_killed_at_any_sync_the_log_has_every_acknowledged_event() {
-    assert!(sweep("fsync") > usize::from(EVENTS), "at least one sync an event");
+    assert!(sweep("fdatasync") > usize::from(EVENTS), "at least one sync an event");
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn f001_killed_at_any_write_the_log_has_every_acknowledged_event() {
 fn f006_a_failed_sync_ends_the_program_and_acknowledges_nothing_more() {
     for nth in 1..500 {
         let folder = support::folder();
-        let output = tampered("child_appends", folder.path(), "fsync", &format!("error=EIO:when={nth}"));
+        let output = tampered("child_appends", folder.path(), "fdatasync", &format!("error=EIO:when={nth}"));
         let context = format!("EIO at sync {nth}: {output:?}");
         if output.status.success() {
             assert!(nth > usize::from(EVENTS), "{context}");
@@ -254,7 +254,7 @@ fn f009_a_disk_that_became_read_only_ends_the_program_and_acknowledges_nothing()
 fn f010_a_door_does_not_wait_for_a_slow_disk_and_its_event_follows() {
     let folder = support::folder();
     prepare(folder.path());
-    let output = tampered("child_is_a_door", folder.path(), "fsync", "delay_enter=2000000:when=1");
+    let output = tampered("child_is_a_door", folder.path(), "fdatasync", "delay_enter=2000000:when=1");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(said(&output, "pending ").first().map(String::as_str), Some("1"), "{output:?}");
     let events = runtime().block_on(check(folder.path(), &output, "slow"));

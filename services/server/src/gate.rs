@@ -22,22 +22,25 @@ use crate::refusal;
 const HEAD_SIZE_BYTES: usize = 5;
 
 /// A request's body, looked at.
-pub(crate) struct Gate {
-    body: Incoming,
+pub(crate) struct Gate<B = Incoming> {
+    body: B,
     messages: Messages,
     stall: Duration,
     patience: Pin<Box<Sleep>>,
+    /// Since the handler has asked for more: while it works on what it has, nobody waits for the client.
+    waiting: bool,
     over: bool,
 }
 
-impl Gate {
-    pub(crate) fn new(body: Incoming, rpc: &Rpc, stall: Duration) -> Self {
+impl<B> Gate<B> {
+    pub(crate) fn new(body: B, rpc: &Rpc, stall: Duration) -> Self {
         let many = matches!(rpc.shape, Shape::Upload | Shape::Both);
         Self {
             body,
             messages: Messages::new(rpc.request_size_bytes, if many { Count::Many } else { Count::One }),
             stall,
             patience: Box::pin(tokio::time::sleep(stall)),
+            waiting: false,
             over: false,
         }
     }
@@ -48,7 +51,11 @@ impl Gate {
     }
 }
 
-impl Body for Gate {
+impl<B> Body for Gate<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::fmt::Display,
+{
     type Data = Bytes;
     type Error = Status;
 
@@ -61,11 +68,15 @@ impl Body for Gate {
             return Poll::Ready(None);
         }
         let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+            if !this.waiting {
+                this.waiting = true;
+                this.patience.as_mut().reset(Instant::now() + this.stall);
+            }
             ready!(this.patience.as_mut().poll(cx));
             let message = format!("nothing more of the request came within {:?}", this.stall);
             return this.refuse(&Fault::new(Reason::DeadlineExceeded, message));
         };
-        this.patience.as_mut().reset(Instant::now() + this.stall);
+        this.waiting = false;
         match frame {
             None => Poll::Ready(None),
             // The client has gone or has reset the call: nobody hears what is answered.
@@ -159,7 +170,43 @@ impl Messages {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+    use rollcall_core::limits;
+
     use super::*;
+    use crate::contract::Rule;
+
+    /// A body that never has anything.
+    struct Silent;
+
+    impl Body for Silent {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_client_has_its_time_from_when_the_handler_asks_for_more() {
+        let stall = Duration::from_secs(30);
+        let rpc = Rpc {
+            path: "/a/B".into(),
+            shape: Shape::Upload,
+            rule: Rule::Anyone,
+            request_size_bytes: limits::REQUEST_SIZE_BYTES,
+        };
+        let mut gate = Gate::new(Silent, &rpc, stall);
+        // The handler works for an hour on what it has.
+        tokio::time::advance(Duration::from_secs(3_600)).await;
+        let asked = Instant::now();
+        let refused = std::future::poll_fn(|cx| Pin::new(&mut gate).poll_frame(cx)).await;
+        assert_eq!(refused.unwrap().unwrap_err().code(), tonic::Code::DeadlineExceeded);
+        assert!(asked.elapsed() >= stall);
+    }
 
     fn message(flag: u8, length: u32, body: &[u8]) -> Vec<u8> {
         [&[flag][..], &length.to_be_bytes(), body].concat()

@@ -143,7 +143,7 @@ macro_rules! schema_of {
 async fn f013_a_crash_at_any_write_of_a_migration_leaves_the_old_or_the_new_schema() {
     let mut seen = BTreeSet::new();
     let mut crashes = 0;
-    for calls in ["pwrite64", "fsync", "ftruncate", "unlink"] {
+    for calls in ["pwrite64", "fdatasync", "ftruncate", "unlink"] {
         for nth in 1.. {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("test.db");

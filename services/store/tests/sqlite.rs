@@ -166,8 +166,7 @@ async fn a_child_writes_until_it_fails() {
 #[tokio::test]
 async fn a_failing_disk_is_told_apart_from_a_full_one_and_nothing_committed_is_lost() {
     for (call, what, words) in [
-        // The bundled SQLite is built without fdatasync.
-        ("fsync", "error=EIO:when=40+", "Disk {"),
+        ("fdatasync", "error=EIO:when=40+", "Disk {"),
         ("pwrite64", "error=EIO:when=150+", "Disk {"),
         ("pwrite64", "error=ENOSPC:when=150+", "Full {"),
         ("pwrite64", "error=EROFS:when=150+", "Disk {"),
