@@ -38,10 +38,12 @@ printf 'header = "authorization: Bearer %s"\n' "$(tr -d '[:space:]' <"$ROLLCALL_
     curl --config - --silent --show-error --http2 --tlsv1.3 --cacert "$ROLLCALL_CA" --max-time 60 \
         --header 'content-type: application/grpc' --header 'te: trailers' \
         --data-binary "@$dir/request" --dump-header "$dir/headers" --output "$dir/answer" \
-        "https://${ROLLCALL_SERVER#https://}/rollcall.v1.$1" || exit 1
+        "https://${ROLLCALL_SERVER#https://}/rollcall.v1.$1" 2>"$dir/error" || true
 
 header() { sed -n "s/^$1: *//Ip" "$dir/headers" | tr -d '\r' | tail -1; }
 status=$(header grpc-status)
+# A server that refuses before it has read the request ends the stream, which curl takes for a fault: the answer counts.
+[ -n "$status" ] || { sed 's/^/rollcall: /' "$dir/error" >&2; exit 1; }
 if [ "$status" != 0 ]; then
     message=$(header grpc-message)
     # Percent-encoded, as gRPC has it.

@@ -15,6 +15,9 @@ import sys
 import time
 import uuid
 
+# What goes wrong is said once, by Refused; the library would say it in its own words too.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 from rollcall.v1 import accounts_pb2_grpc, attendance_pb2_grpc, gallery_pb2_grpc, terminals_pb2_grpc

@@ -194,7 +194,7 @@ async fn a_wrong_token_scope_certificate_and_an_expired_token_are_told_apart() {
     let refusal = run(command.arg(other.ca())).refusal();
     assert!(refusal.contains("another authority"), "{refusal}");
     let refusal = run(agent.command(&["token", "list", "--token-file"]).arg(&read_only)).refusal();
-    assert!(refusal.ends_with("(SCOPE_MISSING)"), "{refusal}");
+    assert!(refusal.ends_with("(ROLE_FORBIDS)"), "{refusal}");
 }
 
 /// Calls until the token's second is over.
