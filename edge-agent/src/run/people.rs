@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 
-use rollcall_attendance::register::Watermark;
-use rollcall_attendance::{Answer, Doors, Log, Member, People};
-use rollcall_core::{Fault, GroupId, PersonId, Reason, TerminalId, UtcInstant};
+use rollcall_attendance::{Answer, Member, People};
+use rollcall_core::{Fault, GroupId, PersonId, Reason, UtcInstant};
 use rollcall_gallery::{Elsewhere, Gallery, Person};
 use rollcall_store::{Db, checkpoint, vacuum};
 
@@ -60,18 +59,6 @@ fn member(person: &Person) -> Member {
         person: person.id,
         display_name: person.fields.display_name.clone(),
         leave_day: person.fields.leave_day,
-    }
-}
-
-/// The one door of a terminal that stands alone: all that it saw is here.
-pub(super) struct OnlyDoor {
-    pub(super) terminal: TerminalId,
-    pub(super) log: Log,
-}
-
-impl Doors for OnlyDoor {
-    fn watermarks(&self) -> Answer<'_, Vec<Watermark>> {
-        Box::pin(async move { Ok(vec![Watermark { terminal: self.terminal, reported: self.log.now() }]) })
     }
 }
 

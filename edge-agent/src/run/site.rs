@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::device::ThisDevice;
-use super::people::{Directory, OnlyDoor, SiteNotes};
+use super::people::{Directory, SiteNotes};
 use super::{Plan, ticks};
 use crate::config::{self, Config};
 use crate::{databases, folder};
@@ -83,9 +83,9 @@ impl Site {
         let gallery = Gallery::open_with(options, Some(Arc::new(SiteNotes(site_db.clone()))), now).await?;
         load_faces(plan, &gallery, &identity.settings(&site_db).await?).await?;
         let people = Arc::new(Directory(gallery.clone()));
-        let door = Arc::new(OnlyDoor { terminal: identity.terminal, log: log.clone() });
         let (site, tmp) = (site_db.clone(), folder.file("tmp"));
-        let attendance = Attendance::open(log.clone(), site, writes.clone(), people, door, tmp).await?;
+        let attendance =
+            Attendance::open(log.clone(), site, writes.clone(), people, Arc::new(log.clone()), tmp).await?;
         let device = ThisDevice { log: log.clone(), gallery: gallery.clone(), clock: Arc::clone(&clock) };
         let (site, data) = (site_db.clone(), folder.path().to_owned());
         let terminals = Terminals::new(identity, site, writes.clone(), device, data);

@@ -53,6 +53,8 @@ impl fmt::Display for PersonKey {
 pub struct BatchPerson {
     /// Who.
     pub key: PersonKey,
+    /// How to call them when they are new, as the CSV has it; `None` without.
+    pub display_name: Option<String>,
     /// Groups by display name, as the CSV has them; none without a CSV.
     pub groups: Vec<String>,
     /// How many pictures.
@@ -241,17 +243,19 @@ impl Batch {
             Some(csv) => by_rows(&rows::read(csv)?, source.members(), &mut problems),
             None => by_names(source.members(), &mut problems),
         };
-        let mut people: BTreeMap<PersonKey, (BTreeSet<String>, Vec<usize>)> = BTreeMap::new();
-        for (member, (key, groups)) in plan {
-            let person = people.entry(key).or_default();
-            person.0.extend(groups);
-            person.1.push(member);
+        let mut people: BTreeMap<PersonKey, Gathered> = BTreeMap::new();
+        for (member, planned) in plan {
+            let person = people.entry(planned.key).or_default();
+            person.display_name = person.display_name.take().or(planned.display_name);
+            person.groups.extend(planned.groups);
+            person.members.push(member);
         }
         let mut batch = Self { source, people: Vec::new(), pictures: Vec::new(), problems };
-        for (person, (key, (groups, mut members))) in people.into_iter().enumerate() {
+        for (person, (key, gathered)) in people.into_iter().enumerate() {
+            let Gathered { display_name, groups, mut members } = gathered;
             members.sort_by(|a, b| batch.source.members()[*a].name.cmp(&batch.source.members()[*b].name));
             let groups = groups.into_iter().collect();
-            batch.people.push(BatchPerson { key, groups, picture_count: members.len() });
+            batch.people.push(BatchPerson { key, display_name, groups, picture_count: members.len() });
             batch.pictures.extend(members.into_iter().map(|member| (person, member)));
         }
         Ok(batch)
@@ -315,15 +319,30 @@ impl Source {
     }
 }
 
-/// Whose each member is (by index), with the groups that the row names.
-type Plan = BTreeMap<usize, (PersonKey, Vec<String>)>;
+/// What all rows about a person say, and their members by index.
+#[derive(Default)]
+struct Gathered {
+    display_name: Option<String>,
+    groups: BTreeSet<String>,
+    members: Vec<usize>,
+}
+
+/// Whose each member is (by index).
+type Plan = BTreeMap<usize, Planned>;
+
+/// Whose a member is, and what its row says of them.
+struct Planned {
+    key: PersonKey,
+    display_name: Option<String>,
+    groups: Vec<String>,
+}
 
 fn by_names(members: &[Member], problems: &mut Vec<Problem>) -> Plan {
     let root = names::root(members.iter().map(|member| member.name.as_str()));
     let mut plan = Plan::new();
     for (index, member) in members.iter().enumerate() {
         match names::person(&member.name[root..]) {
-            Some(key) => drop(plan.insert(index, (key, Vec::new()))),
+            Some(key) => drop(plan.insert(index, Planned { key, display_name: None, groups: Vec::new() })),
             None => problems.push(problem(&member.name, ProblemKind::NobodyNamed)),
         }
     }
@@ -364,12 +383,15 @@ fn by_rows(rows: &[rows::Row], members: &[Member], problems: &mut Vec<Problem>) 
             Some(Some(member)) => member,
         };
         match plan.get(&member) {
-            Some((other, _)) if other != key => {
+            Some(other) if other.key != *key => {
                 complain(ProblemKind::TwoPeople { earlier: rows_of[&member] })
             }
             _ => {
                 rows_of.insert(member, row.number);
-                plan.insert(member, (key.clone(), row.groups.clone()));
+                let (display_name, groups) = (row.display_name.clone(), Vec::new());
+                let planned =
+                    plan.entry(member).or_insert(Planned { key: key.clone(), display_name, groups });
+                planned.groups.extend_from_slice(&row.groups);
             }
         }
     }

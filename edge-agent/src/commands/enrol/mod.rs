@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use rollcall_core::{Reason, limits};
-use rollcall_gallery::bulk::{Batch, PersonKey, Picture};
+use rollcall_gallery::bulk::{Batch, BatchPerson, PersonKey, Picture};
 use rollcall_proto::v1;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -108,8 +108,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 async fn enrol(args: &Args, batch: &Batch) -> anyhow::Result<bool> {
     let client = Client::connect(&args.client).await?;
-    let groups: HashMap<&PersonKey, &[String]> =
-        batch.people().iter().map(|person| (&person.key, person.groups.as_slice())).collect();
+    let planned: HashMap<&PersonKey, &BatchPerson> =
+        batch.people().iter().map(|person| (&person.key, person)).collect();
     let mut people = People::new(&client, args).await?;
     let progress = Progress::new("pictures", batch.len());
     let mut out = BufWriter::new(io::stdout().lock());
@@ -119,8 +119,7 @@ async fn enrol(args: &Args, batch: &Batch) -> anyhow::Result<bool> {
     for picture in batch.pictures() {
         let key = picture.person_key();
         if current.as_ref().is_none_or(|(person, _)| *person != key) {
-            let own_groups = groups.get(key).copied().unwrap_or_default();
-            current = Some((key, people.offered(key, own_groups).await));
+            current = Some((key, people.offered(planned[key]).await));
         }
         let Some((_, person)) = &current else { continue };
         let line = match person {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rollcall_gallery::bulk::PersonKey;
+use rollcall_gallery::bulk::{BatchPerson, PersonKey};
 use rollcall_proto::v1;
 use tonic::{Code, Status};
 
@@ -32,20 +32,20 @@ impl<'a> People<'a> {
         Ok(people)
     }
 
-    /// The person of this key, ready to be enrolled.
-    pub(super) async fn offered(&mut self, key: &PersonKey, groups: &[String]) -> Result<Offered, Status> {
-        let found = self.find(key).await?;
+    /// The person, ready to be enrolled.
+    pub(super) async fn offered(&mut self, planned: &BatchPerson) -> Result<Offered, Status> {
+        let found = self.find(&planned.key).await?;
         let is_new = found.is_none();
         if is_new && self.args.dry_run {
             return Ok(Offered { name: String::new(), verdicts: HashMap::new() });
         }
         let groups = match self.args.dry_run {
             true => Vec::new(),
-            false => self.groups_named(groups.iter().chain(&self.args.groups)).await?,
+            false => self.groups_named(planned.groups.iter().chain(&self.args.groups)).await?,
         };
         let person = match found {
             Some(person) => self.with_groups(person, groups).await?,
-            None => self.create(key, groups).await?,
+            None => self.create(planned, groups).await?,
         };
         self.record_consent(&person).await?;
         let verdicts = if is_new { HashMap::new() } else { self.verdicts(&person.name).await? };
@@ -99,13 +99,13 @@ impl<'a> People<'a> {
         }
     }
 
-    async fn create(&self, key: &PersonKey, groups: Vec<String>) -> Result<v1::Person, Status> {
-        let (display_name, external_id) = match key {
+    async fn create(&self, planned: &BatchPerson, groups: Vec<String>) -> Result<v1::Person, Status> {
+        let (key, external_id) = match &planned.key {
             PersonKey::ExternalId(id) => (id, id.as_str()),
             PersonKey::Name(name) | PersonKey::ExternalIdOrName(name) => (name, ""),
         };
         let person = v1::Person {
-            display_name: display_name.clone(),
+            display_name: planned.display_name.as_ref().unwrap_or(key).clone(),
             external_id: external_id.to_owned(),
             groups,
             ..Default::default()

@@ -13,6 +13,7 @@ pub(super) struct Row {
     pub(super) number: u64,
     pub(super) picture: String,
     pub(super) person: Option<PersonKey>,
+    pub(super) display_name: Option<String>,
     pub(super) groups: Vec<String>,
 }
 
@@ -72,6 +73,7 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Row>, BulkError> {
             number,
             picture: cell(Some(picture)).unwrap_or_default(),
             person,
+            display_name: cell(name),
             groups: groups.map(str::to_owned).collect(),
         });
     }

@@ -88,7 +88,7 @@ fn file_names_say_who_is_on_a_picture_in_a_folder_as_in_a_zip() {
         assert_eq!(contents(&batch), expected);
         assert_eq!(
             batch.people()[0],
-            BatchPerson { key: external("1042"), groups: vec![], picture_count: 2 }
+            BatchPerson { key: external("1042"), display_name: None, groups: vec![], picture_count: 2 }
         );
         let mut problems = kinds(&batch);
         problems.sort_by_key(|(member, _)| *member);
@@ -116,7 +116,7 @@ fn a_csv_says_who_is_on_a_picture_and_what_is_wrong_by_row() {
     let files: &[(&str, &[u8])] =
         &[("a/1.jpg", b"1"), ("a/2.jpg", b"2"), ("b/2.jpg", b"2"), ("3.jpg", b"3"), ("4.jpg", b"4")];
     let csv = "picture,external_id,name,groups\n\
-        1.jpg,17,,5b; 5c\n\
+        1.jpg,17,Lan Tran,5b; 5c\n\
         a/2.jpg,,Linh Nguyen,\n\
         2.jpg,18,,\n\
         9.jpg,18,,\n\
@@ -125,13 +125,16 @@ fn a_csv_says_who_is_on_a_picture_and_what_is_wrong_by_row() {
         a/1.jpg,20,,\n\
         a\\1.jpg,17,,\n";
     let batch = with_csv(files, csv.as_bytes()).unwrap();
-    let people = [
-        BatchPerson { key: external("17"), groups: vec!["5b".into(), "5c".into()], picture_count: 1 },
-        BatchPerson { key: PersonKey::Name("Linh Nguyen".into()), groups: vec![], picture_count: 1 },
-    ];
+    let person = |key, display_name: Option<&str>, groups: &[&str]| BatchPerson {
+        key,
+        display_name: display_name.map(str::to_owned),
+        groups: groups.iter().map(|&group| group.to_owned()).collect(),
+        picture_count: 1,
+    };
+    let linh = PersonKey::Name("Linh Nguyen".into());
     assert_eq!(
-        batch.people().iter().map(|p| (&p.key, p.picture_count)).collect::<Vec<_>>(),
-        [(&people[0].key, 1), (&people[1].key, 1)]
+        batch.people(),
+        [person(external("17"), Some("Lan Tran"), &["5b", "5c"]), person(linh, Some("Linh Nguyen"), &[])]
     );
     let rows: Vec<_> = batch.problems().iter().map(|problem| (problem.row, &problem.kind)).collect();
     assert_eq!(
