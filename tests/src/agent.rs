@@ -1,5 +1,6 @@
 //! A running `edge-agent`.
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -42,11 +43,12 @@ impl Agent {
     pub fn restart(&mut self) {
         assert!(self.child.is_none(), "it still runs");
         let mut command = self.run_command();
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let log = File::options().create(true).append(true).open(self.log()).unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let line = first_line(child.stdout.take().unwrap());
         let Some(line) = line else {
             kill(child.id());
-            panic!("edge-agent did not become ready: {:?}", child.wait());
+            panic!("edge-agent did not become ready: {:?}, see its log", child.wait());
         };
         let words: Vec<&str> = line.split_whitespace().collect();
         let ["ready:", url, ca, token] = words[..] else { panic!("no ready line: {line}") };
@@ -79,6 +81,11 @@ impl Agent {
     /// Its data folder.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// What it wrote about itself. A test that fails prints it.
+    fn log(&self) -> PathBuf {
+        self.folder.path().join("agent.log")
     }
 
     /// A folder beside it for the test.
@@ -164,6 +171,9 @@ impl Drop for Agent {
         if let Some(mut child) = self.child.take() {
             kill(child.id());
             let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("{}", std::fs::read_to_string(self.log()).unwrap_or_default());
         }
     }
 }
