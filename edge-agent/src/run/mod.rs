@@ -60,6 +60,8 @@ pub fn run(models: Option<PathBuf>, args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     log::start(&config.log)?;
+    // Whatever it makes is for its own account alone.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let plan = Plan {
         data: args.data.or_else(|| config.data_folder.clone()).unwrap_or_else(|| DATA_FOLDER.into()),
         models: models_folder(models.or_else(|| config.models.clone()))?,

@@ -340,7 +340,10 @@ async fn begin(
     }
     let written = writer::append(&mut tx, db, &mut place, &events?).await?;
     tx.commit().await?;
-    tracing::warn!(reason = reason.as_str(), "a new log begins");
+    match reason {
+        OpenReason::First => tracing::info!("the log begins"),
+        _ => tracing::warn!(reason = reason.as_str(), "a new log begins"),
+    }
     Ok((place, written.tip))
 }
 
