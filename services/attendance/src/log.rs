@@ -251,7 +251,8 @@ impl Log {
     }
 
     /// Checks every event of every log of this terminal against its chain, marks those that were changed, and derives
-    /// anew what tables say of them. Takes as long as reading the file.
+    /// anew what tables say of them. Takes as long as reading the file. An event that is appended meanwhile looks like
+    /// damage: [`verify`] checks a log that is in use.
     ///
     /// # Errors
     /// A database that cannot be read.
