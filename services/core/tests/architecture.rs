@@ -93,3 +93,45 @@ fn foreign_crates_stay_behind_the_crate_that_owns_them() {
         }
     }
 }
+
+/// Source files of the services, without those of tests.
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        match path.is_dir() {
+            _ if name == "tests" || name.ends_with("_tests") => {}
+            true => sources(&path, found),
+            false => found.push(path),
+        }
+    }
+}
+
+/// Files of services with `text` that are neither named `name` nor in a folder of that name.
+fn outside(text: &str, name: &str, besides: &[&str]) -> Vec<PathBuf> {
+    let folders =
+        ARROWS.iter().map(|(_, folder, _)| *folder).filter(|folder| folder.starts_with("services/"));
+    let mut files = Vec::new();
+    for folder in folders.filter(|folder| !besides.contains(folder)) {
+        sources(&root().join(folder).join("src"), &mut files);
+    }
+    assert!(
+        files.iter().any(|file| std::fs::read_to_string(file).unwrap().contains(text)),
+        "nobody uses {text}"
+    );
+    let named = |file: &Path| {
+        file.components().any(|part| Path::new(part.as_os_str()).file_stem().is_some_and(|stem| stem == name))
+    };
+    files.retain(|file| !named(file) && std::fs::read_to_string(file).unwrap().contains(text));
+    files
+}
+
+#[test]
+fn statements_stand_in_the_store_of_each_service_alone() {
+    assert_eq!(outside("sqlx::query", "store", &["services/store"]), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn only_the_calls_of_a_service_and_the_server_name_tonic() {
+    assert_eq!(outside("tonic::", "grpc", &["services/server"]), Vec::<PathBuf>::new());
+}
