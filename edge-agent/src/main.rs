@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod databases;
 mod folder;
+mod key;
 mod log;
 mod picture;
 mod run;

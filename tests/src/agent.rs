@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -61,6 +62,7 @@ impl Agent {
     /// `edge-agent run` on its folder, not started.
     pub fn run_command(&self) -> Command {
         let mut command = Command::new(edge_agent());
+        command.env("PATH", self.search_path());
         command.arg("--models").arg(repository("models")).arg("run").arg("--data").arg(self.data());
         command.args(["--address", "127.0.0.1:0"]).args(&self.options);
         command
@@ -69,8 +71,28 @@ impl Agent {
     /// Another command of the program, told of its data folder, not started.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(edge_agent());
-        command.args(arguments).env("ROLLCALL_DATA", self.data());
+        command.args(arguments).env("ROLLCALL_DATA", self.data()).env("PATH", self.search_path());
         command
+    }
+
+    /// Makes a device of the machine with this secret in its one-time-programmable memory, or with none.
+    pub fn set_device_secret(&self, secret: Option<&str>) {
+        let tool = self.tools().join("rpi-otp-private-key");
+        std::fs::create_dir_all(self.tools()).unwrap();
+        let script = match secret {
+            Some(secret) => format!("#!/bin/sh\n[ \"$1\" = -c ] || echo {secret}\n"),
+            None => "#!/bin/sh\nexit 1\n".to_owned(),
+        };
+        std::fs::write(&tool, script).unwrap();
+        std::fs::set_permissions(&tool, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    fn tools(&self) -> PathBuf {
+        self.folder.path().join("bin")
+    }
+
+    fn search_path(&self) -> String {
+        format!("{}:{}", self.tools().display(), std::env::var("PATH").unwrap())
     }
 
     /// Runs another command of the program to its end.

@@ -97,6 +97,37 @@ fn f078_a_key_that_others_can_read_is_refused_with_the_command_that_mends_it() {
 }
 
 #[test]
+fn f079_a_stolen_card_cannot_be_read_on_another_device_and_an_encrypted_backup_can() {
+    let mut agent = Agent::start();
+    agent.stop();
+    let key = agent.data().join("gallery.key");
+    let plain = fs::read(&key).unwrap();
+    agent.set_device_secret(Some(&"5a".repeat(32)));
+    agent.restart();
+    let sealed = fs::read(&key).unwrap();
+    assert!(!sealed.windows(8).any(|part| plain.windows(8).any(|plain| plain == part)), "the key lies there");
+    let (file, passphrase) = (agent.folder().join("site.backup"), agent.folder().join("passphrase"));
+    fs::write(&passphrase, "twelve words or so").unwrap();
+    fs::set_permissions(&passphrase, fs::Permissions::from_mode(0o600)).unwrap();
+    let (file, passphrase) = (file.to_str().unwrap(), passphrase.to_str().unwrap());
+    agent.run(&["backup", file, "--passphrase-file", passphrase]).success();
+    agent.stop();
+    agent.restart();
+    agent.stop();
+    for elsewhere in [None, Some("a5".repeat(32))] {
+        agent.set_device_secret(elsewhere.as_deref());
+        let refusal = run(&mut agent.run_command()).refusal();
+        assert!(refusal.contains("gallery.key is sealed for"), "{refusal}");
+        assert!(refusal.contains("restore an encrypted backup"), "{refusal}");
+    }
+    fs::remove_dir_all(agent.data()).unwrap();
+    agent.run(&["restore", file, "--passphrase-file", passphrase]).success();
+    assert_eq!(fs::read(&key).unwrap(), plain);
+    agent.restart();
+    assert_ne!(fs::read(&key).unwrap(), plain, "sealed for the new device");
+}
+
+#[test]
 fn an_address_that_is_taken_and_missing_networks_are_said_in_one_line() {
     let agent = Agent::start();
     let other = tempfile::tempdir().unwrap();

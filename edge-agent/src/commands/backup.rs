@@ -13,7 +13,7 @@ use rollcall_store::{Backup, DataFolder, Db, FactsFuture, SecretString, Tx, read
 
 use super::runtime;
 use crate::config::DATA_FOLDER;
-use crate::folder;
+use crate::{folder, key};
 
 /// Options of `edge-agent backup`.
 #[derive(clap::Args)]
@@ -37,10 +37,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for name in [folder::LOG, folder::GALLERY, folder::SITE] {
         backup = backup.database(name, &db(name), no_facts);
     }
-    for name in [folder::GALLERY_KEY, folder::CA_KEY] {
-        backup = backup.key(name);
-    }
-    let backup = backup.file(folder::CA, &data.file(folder::CA));
+    let backup = match passphrase {
+        Some(_) => backup.opened_key(folder::GALLERY_KEY, key::of_another(&data)?.bytes()),
+        None => backup.key(folder::GALLERY_KEY),
+    };
+    let backup = backup.key(folder::CA_KEY).file(folder::CA, &data.file(folder::CA));
     let report = runtime()?.block_on(backup.write(&args.out, passphrase))?;
     println!("{}: {} bytes, made and read back", report.path.display(), report.size_bytes);
     if !report.keys_left_out.is_empty() {

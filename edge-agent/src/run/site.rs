@@ -10,11 +10,11 @@ use rollcall_accounts::Accounts;
 use rollcall_attendance::codes::CodeSet;
 use rollcall_attendance::{Attendance, Clock as _, Log, Quality, SystemClock};
 use rollcall_core::{UtcInstant, limits};
-use rollcall_gallery::{FaceOptions, Gallery, GalleryOptions, GalleryServer, Key};
+use rollcall_gallery::{FaceOptions, Gallery, GalleryOptions, GalleryServer};
 use rollcall_proto::v1;
 use rollcall_proto::v1::gallery_service_server::GalleryServiceServer;
 use rollcall_server::{Reflection, Running as RunningServer, Server, ServerConfig, Services, health};
-use rollcall_store::{DataFolder, Db, Secret, Writes, replace_file};
+use rollcall_store::{DataFolder, Db, Writes, replace_file};
 use rollcall_terminals::{Identity, Machine, Revised, Settings, SettingsField, Terminals, hardware_id};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use super::device::ThisDevice;
 use super::people::{Directory, SiteNotes};
 use super::{Plan, ticks};
 use crate::config::{self, Config};
-use crate::{databases, folder};
+use crate::{databases, folder, key};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -63,7 +63,7 @@ impl Site {
         let now = UtcInstant::now();
         let folder = DataFolder::open(&plan.data)?;
         let writes = Writes::new();
-        let key = gallery_key(&folder)?;
+        let key = key::open(&folder)?;
         let site_db = databases::site(&folder).await?;
         let gallery_db = databases::gallery(&folder).await?;
         let identity = Identity::open(&site_db, &hardware_id(), &first_settings(&plan.config)).await?;
@@ -75,7 +75,7 @@ impl Site {
         let options = GalleryOptions {
             db: gallery_db.clone(),
             writes: writes.clone(),
-            key: Key::new(*key.bytes()),
+            key,
             zone: rollcall_attendance::zone(&site_db).await?,
             erasures: folder.file(folder::ERASURES),
             terminal: Some(identity.terminal),
@@ -147,18 +147,6 @@ impl Running {
         }
         left
     }
-}
-
-/// The key that everything personal is encrypted with: made for a new gallery alone.
-fn gallery_key(folder: &DataFolder) -> anyhow::Result<Secret> {
-    let path = folder.file(folder::GALLERY_KEY);
-    anyhow::ensure!(
-        path.exists() || !folder.file(folder::GALLERY).exists(),
-        "{} is missing, and {} cannot be read without it: put it there again from where it is kept",
-        path.display(),
-        folder::GALLERY
-    );
-    Ok(Secret::open_or_create(&path)?)
 }
 
 async fn open_log(folder: &DataFolder, identity: &Identity, clock: &Arc<SystemClock>) -> anyhow::Result<Log> {

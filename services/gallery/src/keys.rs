@@ -5,11 +5,22 @@
 //! them, make a badge, or write a line of the erasure ledger.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use rollcall_core::PersonId;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::SealError;
+use crate::seal::{Place, Seal};
+
 /// Bytes of a key.
 pub const KEY_SIZE_BYTES: usize = 32;
+
+/// Bytes of a sealed key: nonce, key, tag.
+pub const SEALED_KEY_SIZE_BYTES: usize = 24 + KEY_SIZE_BYTES + 16;
+
+/// A sealed key belongs to nobody and no table.
+const KEY_PLACE: Place<'static> =
+    Place { table: "gallery.key", person: PersonId::from_bytes([0; 16]), row: &[], model: &[] };
 
 /// A key for one use. Overwritten when dropped.
 #[derive(Clone)]
@@ -19,6 +30,38 @@ impl Key {
     /// The secret with these bytes.
     pub fn new(bytes: [u8; KEY_SIZE_BYTES]) -> Self {
         Self(Zeroizing::new(bytes))
+    }
+
+    /// A new one.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn generate() -> Result<Self, SealError> {
+        let mut bytes = Zeroizing::new([0; KEY_SIZE_BYTES]);
+        getrandom::fill(bytes.as_mut_slice()).map_err(|_| SealError::NoRandom)?;
+        Ok(Self(bytes))
+    }
+
+    /// This key as it may lie on a card: sealed with a secret that the device alone has, [`SEALED_KEY_SIZE_BYTES`].
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn sealed_for(&self, device: &Self) -> Result<Vec<u8>, SealError> {
+        device.for_keys().seal(KEY_PLACE, &*self.0)
+    }
+
+    /// The key that was sealed with this device's secret.
+    ///
+    /// # Errors
+    /// When it was sealed with another, or is damaged.
+    pub fn opened_on(device: &Self, sealed: &[u8]) -> Result<Self, SealError> {
+        let bytes = device.for_keys().open(KEY_PLACE, sealed)?;
+        let key = <[u8; KEY_SIZE_BYTES]>::try_from(bytes.as_slice()).map_err(|_| SealError::NotOpened)?;
+        Ok(Self::new(key))
+    }
+
+    fn for_keys(&self) -> Seal {
+        Seal::new(self.derive("rollcall key of a device 1").bytes())
     }
 
     /// The key for the use with this label.
@@ -50,8 +93,8 @@ impl Key {
         <Hmac<Sha256>>::new(&(*block).into())
     }
 
-    /// The bytes, for a cipher.
-    pub(crate) fn bytes(&self) -> &[u8; KEY_SIZE_BYTES] {
+    /// The bytes, for a cipher or an encrypted backup.
+    pub fn bytes(&self) -> &[u8; KEY_SIZE_BYTES] {
         &self.0
     }
 }
@@ -88,6 +131,8 @@ impl Keys {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     #[test]
@@ -104,6 +149,18 @@ mod tests {
         let key = Key::new([7; 32]);
         assert_ne!(key.mac(&[b"ab", b"c"]), key.mac(&[b"a", b"bc"]));
         assert_ne!(key.mac(&[b"ab"]), key.mac(&[b"ab", b""]));
+    }
+
+    #[test]
+    fn a_key_sealed_for_one_device_opens_on_no_other() {
+        let (key, device) = (Key::new([7; 32]), Key::new([8; 32]));
+        let mut sealed = key.sealed_for(&device).unwrap();
+        assert_eq!(sealed.len(), SEALED_KEY_SIZE_BYTES);
+        assert!(!sealed.windows(8).any(|part| part == [7; 8]));
+        assert_eq!(Key::opened_on(&device, &sealed).unwrap().bytes(), key.bytes());
+        assert_eq!(Key::opened_on(&Key::new([9; 32]), &sealed).unwrap_err(), SealError::NotOpened);
+        sealed[40] ^= 1;
+        assert_eq!(Key::opened_on(&device, &sealed).unwrap_err(), SealError::NotOpened);
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub use group::Group;
 pub use grpc::GalleryServer;
 pub use import::{ImportFile, Mistakes};
 pub use index::{Candidate, Index, IndexError, Match, Search, TemplateScore};
-pub use keys::{KEY_SIZE_BYTES, Key};
+pub use keys::{KEY_SIZE_BYTES, Key, SEALED_KEY_SIZE_BYTES};
 pub use pairs::{CrossScores, LookAlike};
 pub use person::{Person, PersonChange, PersonFields};
 pub use recognise::{Portrait, RecogniseError, SeenFace, SeenPicture, read_picture, read_portrait};

@@ -6,7 +6,7 @@
 //! sub-keys, so that nothing else is ever encrypted with it.
 //!
 //! This protects the gallery on a card or disk that was stolen without the key: where the key file lies elsewhere, or is
-//! derived from the device's one-time-programmable secret, or where a backup was made with a passphrase or without the
+//! sealed with the device's one-time-programmable secret, or where a backup was made with a passphrase or without the
 //! key. It does not protect against whoever is root on the running device, who can read the key as the program does, nor
 //! on a card that holds the key file beside the database. And it hides contents, not counts: who has how many templates
 //! can be seen.

@@ -16,7 +16,7 @@ mod restore;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -25,6 +25,7 @@ use age::secrecy::{ExposeSecret as _, SecretString};
 use rollcall_core::{UtcInstant, limits};
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::folder::{self, RESERVED, file_error};
 use crate::{DataFolder, Db, StoreError, Tx, db, migrate};
@@ -45,7 +46,7 @@ pub type FactsFuture<'a> =
 pub struct Backup<'a> {
     folder: &'a DataFolder,
     databases: Vec<(String, Db, Facts)>,
-    files: Vec<(String, PathBuf, Kind)>,
+    files: Vec<(String, Source, Kind)>,
 }
 
 /// What a file of a backup is.
@@ -125,7 +126,15 @@ impl<'a> Backup<'a> {
     /// Adds a key of the data folder, which goes into an encrypted backup only.
     #[must_use]
     pub fn key(mut self, name: &str) -> Self {
-        self.files.push((name.to_owned(), self.folder.file(name), Kind::Key));
+        self.files.push((name.to_owned(), Source::File(self.folder.file(name)), Kind::Key));
+        self
+    }
+
+    /// Adds a key that lies in the data folder in a form that is worth nothing elsewhere, as it shall be restored: into an
+    /// encrypted backup only.
+    #[must_use]
+    pub fn opened_key(mut self, name: &str, key: &[u8]) -> Self {
+        self.files.push((name.to_owned(), Source::Memory(Zeroizing::new(key.to_vec())), Kind::Key));
         self
     }
 
@@ -133,7 +142,7 @@ impl<'a> Backup<'a> {
     /// changes ([`crate::replace_file`]).
     #[must_use]
     pub fn file(mut self, name: &str, path: &Path) -> Self {
-        self.files.push((name.to_owned(), path.to_owned(), Kind::File));
+        self.files.push((name.to_owned(), Source::File(path.to_owned()), Kind::File));
         self
     }
 
@@ -196,10 +205,10 @@ impl<'a> Backup<'a> {
         }
         let (included, left_out): (Vec<_>, Vec<_>) =
             self.files.iter().partition(|(_, _, kind)| *kind != Kind::Key || encrypted);
-        for (name, path, kind) in included {
+        for (name, source, kind) in included {
             check_name(name)?;
-            let (path, copy) = (path.clone(), copies.join(name));
-            blocking(move || copy_file(&path, &copy)).await?;
+            let (source, copy) = (source.clone(), copies.join(name));
+            blocking(move || source.copy(&copy)).await?;
             files.push((name, *kind, Vec::new(), BTreeMap::new()));
         }
         let mut listed = Vec::new();
@@ -322,6 +331,25 @@ fn put_in_place(partial: &Path, out: &Path) -> Result<u64, StoreError> {
     folder::sync_folder(out.parent().unwrap_or(Path::new("/")))?;
     let metadata = out.metadata().map_err(|source| file_error("look at", out, source))?;
     Ok(metadata.len())
+}
+
+/// Where a file of a backup comes from.
+#[derive(Clone)]
+enum Source {
+    File(PathBuf),
+    Memory(Zeroizing<Vec<u8>>),
+}
+
+impl Source {
+    fn copy(&self, to: &Path) -> Result<(), StoreError> {
+        match self {
+            Self::File(from) => copy_file(from, to),
+            Self::Memory(bytes) => {
+                let written = folder::create_private(to)?.write_all(bytes);
+                written.map_err(|source| file_error("write", to, source))
+            }
+        }
+    }
 }
 
 fn copy_file(from: &Path, to: &Path) -> Result<(), StoreError> {
