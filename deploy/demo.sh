@@ -41,12 +41,14 @@ echo "The enrolled person was named, the strangers were refused."
 
 data=$(mktemp -d)
 coproc SERVER { exec timeout "$seconds" target/release/edge-agent run --data "$data" --address 127.0.0.1:0 2>"$data/log"; }
-trap 'kill "$SERVER_PID" 2>/dev/null; rm -rf "$data"' EXIT
+# Bash forgets SERVER_PID when the program has ended.
+server=$SERVER_PID
+trap 'kill "$server" 2>/dev/null || true; rm -rf "$data"' EXIT
 read -r ready <&"${SERVER[0]}" || { cat "$data/log" >&2; exit 1; }
 echo
 echo "A program for scripts, $ready"
 url=${ready#ready: }
 target/release/edge-agent enrol deploy/demo/gallery --consent-form "demo" --data "$data" --server "${url%% *}"
-kill "$SERVER_PID"
-wait "$SERVER_PID"
+kill "$server"
+wait "$server"
 target/release/edge-agent verify-log --data "$data"
