@@ -24,7 +24,7 @@ const TOOL: &str = "rpi-otp-private-key";
 pub fn open(data: &DataFolder) -> anyhow::Result<Key> {
     let path = data.file(folder::GALLERY_KEY);
     let device = device_secret()?;
-    if !path.exists() {
+    if path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         anyhow::ensure!(
             !data.file(folder::GALLERY).exists(),
             "{} is missing, and {} cannot be read without it: put it there again from where it is kept",
@@ -94,4 +94,34 @@ fn device_secret() -> anyhow::Result<Option<Key>> {
         format!("{TOOL} told something else than 64 hex digits: run it to see what is wrong with the device's secret")
     })?;
     Ok(Some(Key::new(secret)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_key_is_refused_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::open(&folder.path().join("data")).unwrap();
+        let path = data.file(folder::GALLERY_KEY);
+        for length in [0, KEY_SIZE_BYTES - 1, KEY_SIZE_BYTES + 1, SEALED_KEY_SIZE_BYTES + 1] {
+            let bytes = vec![7; length];
+            replace_file(&path, &bytes).unwrap();
+            open(&data).unwrap_err();
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn f078_a_link_that_leads_nowhere_is_no_key_and_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataFolder::open(&folder.path().join("data")).unwrap();
+        let path = data.file(folder::GALLERY_KEY);
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        assert!(open(&data).unwrap_err().to_string().contains("symbolic link"));
+        assert!(path.is_symlink());
+    }
 }
