@@ -6,7 +6,7 @@
 //!   left by a crash is not locked.
 //! - `tmp/`: unfinished work, such as a backup being made. Emptied when the folder is opened.
 //! - `restored.json`: when the folder came from a backup, that backup's manifest.
-//! - keys ([`Secret`]): 32 random bytes each. Written to `NAME.new`, synced and renamed, so a torn one is never read.
+//! - keys and tokens ([`read_private`]): for the owner alone. Written to `NAME.new`, synced and renamed, so a torn one is never read.
 //! - everything else belongs to the services.
 //!
 //! What this protects: other accounts of the machine cannot read the folder. Root can, and so can whoever takes the
@@ -141,54 +141,6 @@ fn is_same_file(file: &File, path: &Path) -> bool {
     let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
     let (Ok(open), Ok(named)) = (file.metadata(), path.symlink_metadata()) else { return false };
     identity(open) == identity(named)
-}
-
-/// A key of 32 bytes. Its memory is overwritten when it is dropped, and it is never shown.
-#[derive(zeroize::ZeroizeOnDrop)]
-pub struct Secret([u8; Secret::LENGTH]);
-
-impl Secret {
-    /// Bytes of a key.
-    pub const LENGTH: usize = 32;
-
-    /// The key in this file, which is made with a new one when it is not there.
-    ///
-    /// # Errors
-    /// As [`Secret::open`].
-    pub fn open_or_create(path: &Path) -> Result<Self, StoreError> {
-        if path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            let mut key = Zeroizing::new([0; Self::LENGTH]);
-            getrandom::fill(key.as_mut_slice())
-                .map_err(|error| file_error("get random bytes for", path, error.into()))?;
-            replace_file(path, key.as_slice())?;
-        }
-        Self::open(path)
-    }
-
-    /// The key in this file.
-    ///
-    /// # Errors
-    /// As [`read_private`]; also when it has another length than a key.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let bytes = read_private(path, Self::LENGTH as u64)?;
-        let key = <[u8; Self::LENGTH]>::try_from(bytes.as_slice()).map_err(|_| StoreError::Exposed {
-            path: path.to_owned(),
-            problem: format!("has {} bytes where a key has {}", bytes.len(), Self::LENGTH),
-            remedy: "restore it from a backup; what it encrypted cannot be read without it".to_owned(),
-        })?;
-        Ok(Self(key))
-    }
-
-    /// The key.
-    pub fn bytes(&self) -> &[u8; Self::LENGTH] {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(..)")
-    }
 }
 
 /// Reads a file that holds a secret: a key, a password, a token.

@@ -25,7 +25,7 @@ pub use age::secrecy::SecretString;
 pub use backup::{Backup, BackupReport, Facts, FactsFuture, Kind, Manifest, ManifestFile, restore};
 pub use db::{Db, PostgresDb, SqliteDb, check_integrity, checkpoint, vacuum};
 pub use error::StoreError;
-pub use folder::{DataFolder, RESTORED, Secret, read_private, replace_file};
+pub use folder::{DataFolder, RESTORED, read_private, replace_file};
 pub use migrate::Migration;
 pub use settings::SqliteOptions;
 pub use tx::{Connection, Engine, Tx};

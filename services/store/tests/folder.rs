@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use proptest::prelude::*;
-use rollcall_store::{DataFolder, Secret, StoreError, read_private, replace_file};
+use rollcall_store::{DataFolder, StoreError, read_private, replace_file};
 use support::{child, killed_at, told};
 
 fn chmod(path: &Path, mode: u32) {
@@ -80,38 +80,36 @@ fn a_folder_that_others_can_use_is_refused_with_the_command_that_mends_it() {
 }
 
 #[test]
-fn a_key_is_made_once_and_is_for_its_owner_alone() {
+fn a_file_that_is_replaced_is_for_its_owner_alone_and_leaves_nothing_beside_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery.key");
-    let first = Secret::open_or_create(&path).unwrap();
-    let again = Secret::open_or_create(&path).unwrap();
-    assert_eq!(first.bytes(), again.bytes());
-    assert_ne!(first.bytes(), &[0; 32]);
-    assert_ne!(first.bytes(), Secret::open_or_create(&folder.path().join("other")).unwrap().bytes());
+    for key in [[7; 32], [8; 32]] {
+        replace_file(&path, &key).unwrap();
+        assert_eq!(read_private(&path, 32).unwrap()[..], key);
+    }
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-    assert_eq!(format!("{first:?}"), "Secret(..)");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left beside the two");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]
 fn f078_a_key_that_others_can_use_is_refused_with_the_command_that_mends_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery.key");
-    Secret::open_or_create(&path).unwrap();
+    replace_file(&path, &[7; 32]).unwrap();
     for mode in [0o644, 0o640, 0o604, 0o660, 0o601] {
         chmod(&path, mode);
-        let refusal = words(Secret::open_or_create(&path));
+        let refusal = words(read_private(&path, 32));
         assert!(refusal.contains(&format!("chmod 600 {}", path.display())), "{refusal}");
     }
     chmod(&path, 0o400);
-    Secret::open_or_create(&path).unwrap();
+    read_private(&path, 32).unwrap();
 }
 
 #[test]
 fn f078_a_key_of_another_owner_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gallery.key");
-    Secret::open_or_create(&path).unwrap();
+    replace_file(&path, &[7; 32]).unwrap();
     // Only root can give a file away; /proc has files of root's for everybody else.
     let us = fs::metadata(&path).unwrap().uid();
     let foreign = if us == 0 {
@@ -120,7 +118,7 @@ fn f078_a_key_of_another_owner_is_refused() {
     } else {
         Path::new("/proc/1/stat")
     };
-    let refusal = words(Secret::open_or_create(foreign));
+    let refusal = words(read_private(foreign, 32));
     assert!(refusal.contains(&format!("run: chown {us} {}", foreign.display())), "{refusal}");
 }
 
@@ -128,15 +126,15 @@ fn f078_a_key_of_another_owner_is_refused() {
 fn f078_a_symbolic_link_or_what_is_no_file_is_no_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("real.key");
-    Secret::open_or_create(&path).unwrap();
+    replace_file(&path, &[7; 32]).unwrap();
     let link = folder.path().join("link.key");
     symlink(&path, &link).unwrap();
-    assert!(words(Secret::open_or_create(&link)).contains("symbolic link"));
+    assert!(words(read_private(&link, 32)).contains("symbolic link"));
     let dangling = folder.path().join("dangling.key");
     symlink(folder.path().join("nowhere"), &dangling).unwrap();
-    assert!(words(Secret::open_or_create(&dangling)).contains("symbolic link"));
+    assert!(words(read_private(&dangling, 32)).contains("symbolic link"));
     assert!(!folder.path().join("nowhere").exists());
-    assert!(words(Secret::open_or_create(folder.path())).contains("is not a file"));
+    assert!(words(read_private(folder.path(), 32)).contains("is not a file"));
     let pipe = folder.path().join("pipe");
     rustix::fs::mknodat(
         rustix::fs::CWD,
@@ -146,27 +144,14 @@ fn f078_a_symbolic_link_or_what_is_no_file_is_no_key() {
         0,
     )
     .unwrap();
-    assert!(words(Secret::open(&pipe)).contains("is not a file"));
-}
-
-#[test]
-fn a_key_of_another_length_is_never_replaced() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("gallery.key");
-    for length in [0, 1, 31, 33, 64] {
-        replace_file(&path, &vec![7; length]).unwrap();
-        words(Secret::open_or_create(&path));
-        assert_eq!(fs::read(&path).unwrap(), vec![7; length]);
-    }
-    replace_file(&path, &[7; 32]).unwrap();
-    assert_eq!(Secret::open_or_create(&path).unwrap().bytes(), &[7; 32]);
+    assert!(words(read_private(&pipe, 32)).contains("is not a file"));
 }
 
 /// What the child of the next test runs: makes the key that it is told.
 #[test]
 fn a_child_makes_the_key_it_is_told() {
     let Some(subject) = told() else { return };
-    Secret::open_or_create(Path::new(&subject)).unwrap();
+    replace_file(Path::new(&subject), &[7; 32]).unwrap();
 }
 
 #[test]
@@ -178,8 +163,7 @@ fn a_crash_while_a_key_is_made_leaves_none_or_a_whole_one() {
             let ended =
                 killed_at(&child("a_child_makes_the_key_it_is_told", path.to_str().unwrap()), call, nth);
             let left = fs::read(&path);
-            let key = Secret::open_or_create(&path).unwrap();
-            assert!(left.is_err() || left.is_ok_and(|left| left == key.bytes()));
+            assert!(left.is_err() || left.is_ok_and(|left| left == [7; 32]));
             if ended {
                 break;
             }

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rollcall_store::{
-    Backup, DataFolder, Db, FactsFuture, Manifest, Migration, Secret, SecretString, SqliteOptions,
-    StoreError, Tx, on, restore,
+    Backup, DataFolder, Db, FactsFuture, Manifest, Migration, SecretString, SqliteOptions, StoreError, Tx,
+    on, replace_file, restore,
 };
 
 pub const LOG: &[Migration] = &[Migration {
@@ -34,7 +34,7 @@ impl Site {
         let log = Db::open_sqlite(&folder.file("log.db"), SqliteOptions::default(), &[LOG]).await.unwrap();
         let options = SqliteOptions { secure_delete: true };
         let gallery = Db::open_sqlite(&folder.file("gallery.db"), options, &[GALLERY]).await.unwrap();
-        Secret::open_or_create(&folder.file("gallery.key")).unwrap();
+        replace_file(&folder.file("gallery.key"), &[7; 32]).unwrap();
         Self { folder, log, gallery }
     }
 
