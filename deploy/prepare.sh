@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what a build needs beside Rust: a C compiler, and cmake and nasm for libjpeg-turbo. Does nothing, and asks
-# for no rights, when all of it is there.
+# Installs what a build needs beside Rust: a C compiler, cmake and nasm for libjpeg-turbo, libclang for the kernel's camera
+# interface. Does nothing, and asks for no rights, when all of it is there.
 set -euo pipefail
 
 packages=()
@@ -9,6 +9,7 @@ command -v c++ >/dev/null || packages+=(g++)
 command -v make >/dev/null || packages+=(make)
 command -v cmake >/dev/null || packages+=(cmake)
 command -v nasm >/dev/null || packages+=(nasm)
+compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null || packages+=(libclang-dev)
 [ ${#packages[@]} -gt 0 ] || exit 0
 
 as_root=()

@@ -1,14 +1,20 @@
 //! `edge-agent`: the program at the door, and its commands.
 
 mod annotate;
+mod camera;
 mod client;
 mod commands;
 mod config;
 mod databases;
+mod door;
+mod entrance;
 mod folder;
 mod key;
+mod kiosk;
 mod log;
 mod picture;
+mod readers;
+mod recognition;
 mod run;
 
 use std::path::PathBuf;
