@@ -6,7 +6,12 @@
 
 #![allow(dead_code, reason = "taken in use by the terminal's wiring, which comes next")]
 
+pub mod attempts;
+pub mod challenge;
 pub mod decider;
+pub mod evidence;
+pub mod liveness;
+pub mod passage;
 pub mod policy;
 
 use std::time::Instant;
