@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use rollcall_core::{SiteZone, limits};
 use serde::Deserialize;
 
+use crate::recognition::policy::{LivenessConfig, RecognitionConfig};
+
 /// Where the data are when nothing says otherwise.
 pub const DATA_FOLDER: &str = "/var/lib/rollcall";
 
@@ -37,6 +39,12 @@ pub struct Config {
     /// This terminal.
     #[serde(default)]
     pub terminal: Terminal,
+    /// How people are recognised.
+    #[serde(default)]
+    pub recognition: RecognitionConfig,
+    /// Whether they must be shown to be alive.
+    #[serde(default)]
+    pub liveness: LivenessConfig,
     /// What others reach it by.
     #[serde(default)]
     pub server: Server,
@@ -362,13 +370,15 @@ mod tests {
         assert_eq!(whole.log.level, LogLevel::default());
         assert_eq!(whole.terminal.fpir_target, Some(Fpir(limits::FPIR_TARGET_DEFAULT)));
         assert_eq!((whole.terminal.keep_pictures, whole.server.reflection), (Some(false), false));
+        assert_eq!(whole.recognition, RecognitionConfig::default());
+        assert_eq!(whole.liveness, LivenessConfig::default());
     }
 
     #[test]
     fn the_example_has_every_key() {
         let whole: toml::Table = whole_example().parse().unwrap();
         for (header, table) in [("", Some(&whole))].into_iter().chain(
-            ["site", "terminal", "server", "log"]
+            ["site", "terminal", "recognition", "liveness", "server", "log"]
                 .map(|name| (name, whole.get(name).and_then(toml::Value::as_table))),
         ) {
             let unknown = if header.is_empty() { "x = 1".to_owned() } else { format!("[{header}]\nx = 1") };
@@ -398,6 +408,12 @@ mod tests {
             ("[terminal]\nfpir_target = 99999999999999999999999", 2, "terminal.fpir_target", ""),
             ("[terminal]\nfpir_target = 1e400", 2, "terminal.fpir_target", ""),
             ("[site]\r\ntime_zone = \"Mars/Olympus\"\r\n", 2, "site.time_zone", "no time zone"),
+            ("[recognition]\nframes_needed = 0", 2, "recognition.frames_needed", "is 0; give 1 to 10"),
+            ("[recognition]\nhold_off_s = 301", 2, "recognition.hold_off_s", "is 301; give 1 to 300"),
+            ("[liveness]\npolicy = \"on\"", 2, "liveness.policy", "expected one of"),
+            ("[liveness]\nchallenge_seconds = -1", 2, "liveness.challenge_seconds", "is -1; give 3 to 15"),
+            ("[liveness]\nscore_min = 1.5", 2, "liveness.score_min", "is 1.5; give 0 to 1"),
+            ("[liveness]\nscore_sure = nan", 2, "liveness.score_sure", "is NaN; give 0 to 1"),
             ("[server]\naddress = \"everywhere\"", 2, "server.address", "socket address"),
             ("[server]\naddress = \"1.2.3.4\"", 2, "server.address", "socket address"),
             ("[server]\nnames = [\"a b\"]", 2, "server.names", "neither a host name nor an address"),

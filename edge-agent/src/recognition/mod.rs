@@ -6,6 +6,14 @@
 
 #![allow(dead_code, reason = "taken in use by the terminal's wiring, which comes next")]
 
+pub mod attempts;
+pub mod challenge;
+pub mod decider;
+pub mod evidence;
+pub mod liveness;
+pub mod passage;
+pub mod policy;
+
 use std::time::Instant;
 
 use rollcall_core::PersonId;
@@ -21,6 +29,8 @@ pub struct TrackId(pub u64);
 pub struct Observation {
     /// When the frame was captured.
     pub at: Instant,
+    /// Where, in parts of the picture's width and height, 0 to 1, not mirrored.
+    pub bounds: Rect,
     /// How well the face is seen.
     pub quality: Quality,
     /// `None` when it is not seen well enough to be compared.
@@ -37,6 +47,8 @@ pub struct Observation {
 pub enum Liveness {
     /// It was not asked.
     NotChecked,
+    /// It could not be asked: too many attempts have failed here, or with this face.
+    TooManyFailed,
     /// The head was turned as asked.
     ChallengePassed,
     /// It was not.

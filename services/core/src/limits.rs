@@ -423,3 +423,18 @@ pub const EXPORTS: usize = 4;
 
 /// Bytes below which a disk is called low: a day of a busy door's events, and a backup of a small site.
 pub const DISK_FREE_LOW_BYTES: u64 = 256 << 20;
+
+/// Frames of one face that are kept until it is decided: one second at 15 a second.
+pub const EVIDENCE_FRAMES: usize = 16;
+
+/// Faces that are followed at once: a crowd before the door. Further ones wait until one has gone.
+pub const PASSAGES: usize = 64;
+
+/// Passages that are remembered by time and place after their end, so that a track that breaks is no new passage.
+pub const PASSAGES_REMEMBERED: usize = 64;
+
+/// People whose faces are held off at once: five minutes at two a second. With more the oldest is let go.
+pub const HELD_OFF: usize = 600;
+
+/// People whose failed attempts are counted at once. With more the oldest is let go.
+pub const FAILED_PEOPLE: usize = 1_000;

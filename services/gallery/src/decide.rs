@@ -108,6 +108,9 @@ pub struct RunnerUp {
 pub struct Decision {
     /// What was decided.
     pub outcome: Outcome,
+    /// The two between whom it cannot be told, the better one first. `None` unless it is [`Outcome::Ambiguous`]. For
+    /// asking the person in front, never for a log.
+    pub between: Option<(PersonId, PersonId)>,
     /// Why.
     pub trace: Trace,
 }
@@ -181,7 +184,7 @@ pub fn decide(
         model: Arc::clone(model),
     };
     let Some(best) = comparison.best else {
-        return Decision { outcome: Outcome::Unknown, trace };
+        return Decision { outcome: Outcome::Unknown, between: None, trace };
     };
     let runner_up = comparison.runner_up;
     let needed = best.own_threshold.map_or(threshold, |own| own.max(threshold));
@@ -195,7 +198,10 @@ pub fn decide(
         trace.runner_up = runner_up.map(|runner_up| runner_up.candidate.person);
     }
     trace.rule = rule;
-    Decision { outcome, trace }
+    let between = runner_up
+        .filter(|_| outcome == Outcome::Ambiguous)
+        .map(|runner_up| (best.candidate.person, runner_up.candidate.person));
+    Decision { outcome, between, trace }
 }
 
 fn judge(best: &Best, runner_up: Option<&RunnerUp>, threshold: f32, needed: f32) -> (Outcome, Rule) {
@@ -235,7 +241,7 @@ pub fn unusable(quality: Option<Quality>, gallery_size: usize, model: &Arc<str>)
         frames: 1,
         model: Arc::clone(model),
     };
-    Decision { outcome: Outcome::Unusable, trace }
+    Decision { outcome: Outcome::Unusable, between: None, trace }
 }
 
 #[cfg(test)]
@@ -372,6 +378,7 @@ mod tests {
             let named = is_named(decision.outcome);
             prop_assert_eq!(decision.trace.template.is_some(), named);
             prop_assert_eq!(decision.trace.runner_up.is_some(), named && comparison.runner_up.is_some());
+            prop_assert_eq!(decision.between.is_some(), decision.outcome == Outcome::Ambiguous);
         }
     }
 }

@@ -53,20 +53,30 @@ impl Embedding {
         Ok(Self(values))
     }
 
-    /// The renormalised mean: a person's reference from their templates, or a probe fused over frames.
+    /// The renormalised mean: a person's reference from their templates.
     ///
     /// # Errors
     /// When there is none, lengths differ, or they cancel out.
     pub fn mean<'a>(embeddings: impl IntoIterator<Item = &'a Embedding>) -> Result<Self, EmbeddingError> {
+        Self::weighted_mean(embeddings.into_iter().map(|embedding| (embedding, 1.0)))
+    }
+
+    /// The renormalised mean in which each counts by its weight: a probe fused over frames. Weights are above 0.
+    ///
+    /// # Errors
+    /// When there is none, lengths differ, they cancel out, or a weight is no number.
+    pub fn weighted_mean<'a>(
+        embeddings: impl IntoIterator<Item = (&'a Embedding, f32)>,
+    ) -> Result<Self, EmbeddingError> {
         let mut sum: Vec<f32> = Vec::new();
-        for e in embeddings {
+        for (e, weight) in embeddings {
             if sum.is_empty() {
                 sum.resize(e.len(), 0.0);
             }
             if sum.len() != e.len() {
                 return Err(EmbeddingError::Length { length: e.len() });
             }
-            sum.iter_mut().zip(&e.0).for_each(|(s, v)| *s += v);
+            sum.iter_mut().zip(&e.0).for_each(|(s, v)| *s += v * weight);
         }
         Self::normalised(sum)
     }
@@ -119,5 +129,16 @@ mod tests {
         let (a, b) = (vec![1.0, 0.0], vec![-1.0, 0.0]);
         let (a, b) = (Embedding::normalised(a).unwrap(), Embedding::normalised(b).unwrap());
         assert!(matches!(Embedding::mean([&a, &b]), Err(EmbeddingError::NoDirection { .. })));
+    }
+
+    #[test]
+    fn a_heavier_embedding_pulls_the_mean_to_itself() {
+        let (a, b) = (vec![1.0, 0.0], vec![0.0, 1.0]);
+        let (a, b) = (Embedding::normalised(a).unwrap(), Embedding::normalised(b).unwrap());
+        let mean = Embedding::weighted_mean([(&a, 3.0), (&b, 4.0)]).unwrap();
+        assert!((mean.values()[0] - 0.6).abs() < 1e-6 && (mean.values()[1] - 0.8).abs() < 1e-6);
+        assert_eq!(Embedding::weighted_mean([(&a, 1.0), (&b, 1.0)]), Embedding::mean([&a, &b]));
+        let refused = Embedding::weighted_mean([(&a, f32::NAN)]);
+        assert!(matches!(refused, Err(EmbeddingError::NotFinite { .. })));
     }
 }
