@@ -68,11 +68,7 @@ pub fn decode_frame(
 ) -> Result<RgbImage, DecodeError> {
     let FrameLayout { width, height, format, .. } = *layout;
     let picture_format = format.picture_format();
-    if bytes.is_empty() {
-        return Err(DecodeError::Empty);
-    }
-    check_size(picture_format, width, height)?;
-    at_most(picture_format, Measure::SizeBytes, bytes.len() as u64, limits::FRAME_SIZE_BYTES as u64)?;
+    layout.check_sizes(bytes)?;
     if format == FrameFormat::Mjpeg {
         jpeg::decode_frame(width, height, bytes, buffer)?;
     } else {
@@ -81,6 +77,41 @@ pub fn decode_frame(
         convert(layout, &planes, buffer).map_err(|error| DecodeError::codec(picture_format, error))?;
     }
     image(picture_format, width, height, std::mem::take(buffer))
+}
+
+impl FrameLayout {
+    /// The layout of a MJPEG frame whose size nothing else tells.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub fn of_mjpeg(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let (width, height) = jpeg::frame_size(bytes)?;
+        Ok(Self { width, height, format: FrameFormat::Mjpeg, stride_bytes: 0 })
+    }
+
+    /// What can be told of a frame without making its pixels: it is not too short, not too long, and a MJPEG frame has
+    /// the layout's size and both its ends. Such a frame may still be damaged inside.
+    ///
+    /// # Errors
+    ///
+    /// What [`decode_frame`] would say.
+    pub fn check(&self, bytes: &[u8]) -> Result<(), DecodeError> {
+        self.check_sizes(bytes)?;
+        match self.format {
+            FrameFormat::Mjpeg => jpeg::check_frame(self.width, self.height, bytes),
+            _ => Planes::cut(self, bytes).map(|_| ()),
+        }
+    }
+
+    fn check_sizes(&self, bytes: &[u8]) -> Result<(), DecodeError> {
+        let format = self.format.picture_format();
+        if bytes.is_empty() {
+            return Err(DecodeError::Empty);
+        }
+        check_size(format, self.width, self.height)?;
+        at_most(format, Measure::SizeBytes, bytes.len() as u64, limits::FRAME_SIZE_BYTES as u64)
+    }
 }
 
 impl FrameFormat {
@@ -340,6 +371,24 @@ mod tests {
     }
 
     #[test]
+    fn f087_torn_frames_and_those_of_another_size_are_found_without_making_pixels() {
+        let whole = pictures::jpeg(64, 48);
+        let layout = layout(64, 48, FrameFormat::Mjpeg, 0);
+        assert_eq!(FrameLayout::of_mjpeg(&whole).unwrap(), layout);
+        layout.check(&whole).unwrap();
+        let padded = [whole.as_slice(), &[0; 4096]].concat();
+        layout.check(&padded).unwrap();
+        for cut in 0..whole.len() - 1 {
+            assert!(layout.check(&whole[..cut]).is_err(), "{cut}");
+            assert!(FrameLayout::of_mjpeg(&whole[..cut]).is_err(), "{cut}");
+        }
+        let joined = [&whole[..whole.len() / 2], &whole].concat();
+        assert!(layout.check(&joined).is_err());
+        let other = layout.check(&pictures::jpeg(48, 64));
+        assert!(matches!(other, Err(DecodeError::WrongFrameSize { got_width: 48, got_height: 64, .. })));
+    }
+
+    #[test]
     fn the_memory_of_one_frame_serves_the_next() {
         let jpeg = pictures::jpeg(64, 48);
         for (format, bytes) in [
@@ -369,7 +418,9 @@ mod tests {
             length in 0..90_000_usize,
         ) {
             let layout = layout(width, height, format, stride_bytes);
-            if let Ok(picture) = decode_frame(&layout, &vec![99; length], &mut Vec::new()) {
+            let decoded = decode_frame(&layout, &vec![99; length], &mut Vec::new());
+            prop_assert_eq!(layout.check(&vec![99; length]).is_ok(), decoded.is_ok());
+            if let Ok(picture) = decoded {
                 prop_assert_eq!(picture.data().len(), (width * height * 3) as usize);
                 prop_assert!(length >= frame_size(&layout));
             }

@@ -58,12 +58,28 @@ pub(super) fn decode_frame(
     bytes: &[u8],
     rgb: &mut Vec<u8>,
 ) -> Result<(), DecodeError> {
+    let header = header_of_size(width, height, bytes)?;
+    pixels(&header, bytes, rgb)
+}
+
+/// What [`decode_frame`] would say of a frame before it makes pixels.
+pub(super) fn check_frame(width: u32, height: u32, bytes: &[u8]) -> Result<(), DecodeError> {
+    header_of_size(width, height, bytes).map(|_| ())
+}
+
+/// Columns and rows of a frame.
+pub(super) fn frame_size(bytes: &[u8]) -> Result<(u32, u32), DecodeError> {
+    let frame = Header::read(bytes)?.frame;
+    Ok((frame.width, frame.height))
+}
+
+fn header_of_size(width: u32, height: u32, bytes: &[u8]) -> Result<Header, DecodeError> {
     let header = Header::read(bytes)?;
     let (got_width, got_height) = (header.frame.width, header.frame.height);
     if (got_width, got_height) != (width, height) {
         return Err(DecodeError::WrongFrameSize { width, height, got_width, got_height });
     }
-    pixels(&header, bytes, rgb)
+    Ok(header)
 }
 
 fn pixels(header: &Header, bytes: &[u8], rgb: &mut Vec<u8>) -> Result<(), DecodeError> {
