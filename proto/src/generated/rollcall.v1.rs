@@ -116,6 +116,13 @@ pub struct DecisionTrace {
     /// The network that made the embedding: name and the first 12 hex digits of its SHA-256.
     #[prost(string, tag = "14")]
     pub model: ::prost::alloc::string::String,
+    /// What is known of their being alive: NOT_CHECKED, CHALLENGE_PASSED, CHALLENGE_FAILED, NETWORK_PASSED, NETWORK_FAILED.
+    /// Empty where it is no decision of a door.
+    #[prost(string, tag = "15")]
+    pub liveness_check: ::prost::alloc::string::String,
+    /// From the first frame in which the face was seen well enough to the decision, in milliseconds; 0: not at a door.
+    #[prost(int32, tag = "16")]
+    pub decided_in_ms: i32,
 }
 /// What somebody is to the site.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1332,18 +1339,23 @@ pub struct UnknownFace {
     pub trace: ::core::option::Option<DecisionTrace>,
 }
 /// Somebody was not let in although it is known who they are, or their credential is not valid.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EntryRefused {
     /// Empty where nobody was named.
     #[prost(string, tag = "1")]
     pub person: ::prost::alloc::string::String,
-    /// LIVENESS_FAILED, CREDENTIAL_INVALID, CREDENTIAL_REVOKED, LEFT, LOCKDOWN, NOT_ALLOWED_HERE, TOO_MANY_ATTEMPTS, STALE.
+    /// LIVENESS_FAILED, CREDENTIAL_INVALID, CREDENTIAL_REVOKED, LEFT, LOCKDOWN, NOT_ALLOWED_HERE, NOT_NOW,
+    /// TOO_MANY_ATTEMPTS, STALE.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
+    /// Why the face was taken for theirs; absent for credentials.
+    #[prost(message, optional, tag = "3")]
+    pub trace: ::core::option::Option<DecisionTrace>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DoorChanged {
-    /// OPENED, CLOSED, HELD_OPEN, FORCED, OPENED_REMOTELY, LOCKED_DOWN, RELEASED.
+    /// OPENED, CLOSED, HELD_OPEN, FORCED, OPENED_REMOTELY, EXIT_PRESSED, FIRE, FIRE_OVER, LOCKED_DOWN,
+    /// RELEASED.
     #[prost(string, tag = "1")]
     pub state: ::prost::alloc::string::String,
     /// accounts/ID or tokens/ID, where somebody asked for it.
@@ -1418,7 +1430,8 @@ pub struct SettingsApplied {
 /// Something needs a human.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AlarmRaised {
-    /// DISK_FULL, LOG_DAMAGED, LOG_ROLLED_BACK, CAMERA_LOST, CAMERA_COVERED, CLOCK_UNSET, TAMPER, ...
+    /// DISK_FULL, LOG_DAMAGED, LOG_ROLLED_BACK, CAMERA_LOST, CAMERA_BLACK, CAMERA_FROZEN, CAMERA_COVERED,
+    /// CAMERA_OVEREXPOSED, DOOR_FAULT, DOOR_FORCED, DOOR_HELD_OPEN, CLOCK_UNSET, TAMPER, ...
     #[prost(string, tag = "1")]
     pub alarm: ::prost::alloc::string::String,
     /// Whether it is over.

@@ -174,7 +174,7 @@ pub(crate) fn identified(seen: &Identified) -> v1::IdentifyResponse {
             outcome: outcome(decision.outcome).into(),
             person: person.map(PersonId::name).unwrap_or_default(),
             display_name: display_name.unwrap_or_default(),
-            trace: Some(trace(decision)),
+            trace: Some(decision_trace(decision)),
         }
     });
     v1::IdentifyResponse {
@@ -186,7 +186,7 @@ pub(crate) fn identified(seen: &Identified) -> v1::IdentifyResponse {
 
 /// Whether a face was the person's.
 pub(crate) fn verified(decision: &Decision) -> v1::VerifyResponse {
-    v1::VerifyResponse { verified: recognised(decision).is_some(), trace: Some(trace(decision)) }
+    v1::VerifyResponse { verified: recognised(decision).is_some(), trace: Some(decision_trace(decision)) }
 }
 
 fn recognised(decision: &Decision) -> Option<PersonId> {
@@ -205,8 +205,9 @@ fn outcome(outcome: Outcome) -> v1::Outcome {
     }
 }
 
-/// Why a decision came out as it did.
-pub(crate) fn trace(decision: &Decision) -> v1::DecisionTrace {
+/// Why a decision came out as it did, as the contract and the event log have it. What is known of liveness and of the
+/// time that it took is added by whoever knows it.
+pub fn decision_trace(decision: &Decision) -> v1::DecisionTrace {
     let trace = &decision.trace;
     let rule = match trace.rule {
         Rule::Threshold => "THRESHOLD",
@@ -230,8 +231,8 @@ pub(crate) fn trace(decision: &Decision) -> v1::DecisionTrace {
         quality: trace.quality.map(|seen| quality(&seen, &QualityLimits::RECOGNISE)),
         gallery_size: count(trace.gallery_size),
         frames: count(trace.frames),
-        liveness: None,
         model: trace.model.to_string(),
+        ..v1::DecisionTrace::default()
     }
 }
 
