@@ -96,6 +96,25 @@ impl Detector {
         Ok(faces)
     }
 
+    /// Looks for a face at each of these places and nowhere else, by the last stage alone: the way to follow faces from
+    /// frame to frame. A place is about the bounds that the face had, or is expected to have; it may be off by a tenth
+    /// of its size. One result for each place. Two places near one face give that face twice.
+    ///
+    /// # Errors
+    /// [`NetworkError::Misfit`] when a network is not the one that its role asks for.
+    pub fn follow(
+        &mut self,
+        image: &RgbImage,
+        places: &[Rect],
+    ) -> Result<Vec<Option<Face>>, NetworkError> {
+        let mut faces = vec![None; places.len()];
+        for (place, face) in places.iter().zip(&mut faces) {
+            let seen = self.last_stage(image, &[place.squared()])?;
+            *face = seen.first().map(|c| Face { bounds: c.bounds, score: c.score, landmarks: c.rest });
+        }
+        Ok(faces)
+    }
+
     /// Stage 1: every cell of every level of the pyramid.
     fn propose(&mut self, image: &RgbImage, face_min_px: u32) -> Result<Vec<Rect>, NetworkError> {
         let mut scale = CELL as f64 / f64::from(face_min_px.max(CELL as u32));
@@ -160,10 +179,20 @@ impl Detector {
         Ok(kept.iter().map(|c| shift(&c.bounds, c.rest, 1.0).squared()).collect())
     }
 
-    /// Stage 3: the last word and the landmarks, 48 x 48 pixels.
+    /// Stage 3: the last word.
     fn output(&mut self, image: &RgbImage, boxes: Vec<Rect>) -> Result<Vec<Face>, NetworkError> {
+        let kept = suppress(self.last_stage(image, &boxes)?, OVERLAP, smaller);
+        Ok(kept.iter().map(|c| Face { bounds: c.bounds, score: c.score, landmarks: c.rest }).collect())
+    }
+
+    /// The boxes that hold a face, moved onto it, with its landmarks: 48 x 48 pixels.
+    fn last_stage(
+        &mut self,
+        image: &RgbImage,
+        boxes: &[Rect],
+    ) -> Result<Vec<Candidate<Landmarks>>, NetworkError> {
         let mut passed = Vec::new();
-        for boxes in boxes_inside(&boxes, image).chunks(BATCH) {
+        for boxes in boxes_inside(boxes, image).chunks(BATCH) {
             self.fill(image, boxes, 48);
             self.output.run(boxes.len(), 48, 48, &self.input)?;
             let (prob, offsets) = (self.output.output("prob", 2)?, self.output.output("reg", 4)?);
@@ -177,8 +206,7 @@ impl Detector {
                 }
             }
         }
-        let kept = suppress(passed, OVERLAP, smaller);
-        Ok(kept.iter().map(|c| Face { bounds: c.bounds, score: c.score, landmarks: c.rest }).collect())
+        Ok(passed)
     }
 
     /// Cuts the windows out and brings them to `side` x `side`.
