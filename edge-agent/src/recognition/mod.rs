@@ -6,8 +6,12 @@
 
 #![allow(dead_code, reason = "taken in use by the terminal's wiring, which comes next")]
 
+pub mod budget;
 pub mod decider;
+pub mod motion;
+pub mod picture;
 pub mod policy;
+pub mod track;
 
 use std::time::Instant;
 

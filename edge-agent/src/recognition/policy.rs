@@ -120,6 +120,10 @@ impl TryFrom<f32> for Share {
     type Error = String;
 
     fn try_from(number: f32) -> Result<Self, String> {
-        if (0.0..=1.0).contains(&number) { Ok(Self(number)) } else { Err(format!("is {number}; give 0 to 1")) }
+        if (0.0..=1.0).contains(&number) {
+            Ok(Self(number))
+        } else {
+            Err(format!("is {number}; give 0 to 1"))
+        }
     }
 }

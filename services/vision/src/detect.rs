@@ -29,6 +29,9 @@ const OUTPUT_MIN: f32 = 0.7;
 const OVERLAP_LEVEL: f32 = 0.5;
 const OVERLAP: f32 = 0.7;
 
+/// Overlap from which a followed face counts as being where it was expected.
+const PLACE_IOU_MIN: f32 = 0.85;
+
 /// Pixels of a pyramid level that are run at once: what the activations of the first network need then stays in the
 /// second-level cache, and its memory does not grow with the picture.
 const BAND_PIXELS: usize = 1 << 16;
@@ -102,17 +105,21 @@ impl Detector {
     ///
     /// # Errors
     /// [`NetworkError::Misfit`] when a network is not the one that its role asks for.
-    pub fn follow(
-        &mut self,
-        image: &RgbImage,
-        places: &[Rect],
-    ) -> Result<Vec<Option<Face>>, NetworkError> {
+    pub fn follow(&mut self, image: &RgbImage, places: &[Rect]) -> Result<Vec<Option<Face>>, NetworkError> {
         let mut faces = vec![None; places.len()];
         for (place, face) in places.iter().zip(&mut faces) {
-            let seen = self.last_stage(image, &[place.squared()])?;
-            *face = seen.first().map(|c| Face { bounds: c.bounds, score: c.score, landmarks: c.rest });
+            *face = self.face_at(image, place)?;
+            // Far from where it was expected: seen askew. Once more, from where it is.
+            if let Some(found) = face.filter(|found| found.bounds.iou(place) < PLACE_IOU_MIN) {
+                *face = self.face_at(image, &found.bounds)?;
+            }
         }
         Ok(faces)
+    }
+
+    fn face_at(&mut self, image: &RgbImage, place: &Rect) -> Result<Option<Face>, NetworkError> {
+        let seen = self.last_stage(image, &[place.squared()])?;
+        Ok(seen.first().map(|c| Face { bounds: c.bounds, score: c.score, landmarks: c.rest }))
     }
 
     /// Stage 1: every cell of every level of the pyramid.

@@ -51,11 +51,7 @@ impl FaceReader {
     ///
     /// # Errors
     /// [`NetworkError::Misfit`] when a network is not the one that its role asks for.
-    pub fn follow(
-        &mut self,
-        image: &RgbImage,
-        places: &[Rect],
-    ) -> Result<Vec<Option<Face>>, NetworkError> {
+    pub fn follow(&mut self, image: &RgbImage, places: &[Rect]) -> Result<Vec<Option<Face>>, NetworkError> {
         self.detector.follow(image, places)
     }
 

@@ -29,11 +29,7 @@ pub struct Thumbnail {
 /// # Errors
 ///
 /// As [`decode_frame`](super::decode_frame), and for a JPEG of four colours.
-pub fn thumbnail(
-    layout: &FrameLayout,
-    bytes: &[u8],
-    buffer: &mut Vec<u8>,
-) -> Result<Thumbnail, DecodeError> {
+pub fn thumbnail(layout: &FrameLayout, bytes: &[u8], buffer: &mut Vec<u8>) -> Result<Thumbnail, DecodeError> {
     let FrameLayout { width, height, format, .. } = *layout;
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
