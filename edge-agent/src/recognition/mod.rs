@@ -7,12 +7,16 @@
 #![allow(dead_code, reason = "taken in use by the terminal's wiring, which comes next")]
 
 pub mod attempts;
+pub mod budget;
 pub mod challenge;
 pub mod decider;
 pub mod evidence;
 pub mod liveness;
+pub mod motion;
 pub mod passage;
+pub mod picture;
 pub mod policy;
+pub mod track;
 
 use std::time::Instant;
 

@@ -29,6 +29,9 @@ const OUTPUT_MIN: f32 = 0.7;
 const OVERLAP_LEVEL: f32 = 0.5;
 const OVERLAP: f32 = 0.7;
 
+/// Overlap from which a followed face counts as being where it was expected.
+const PLACE_IOU_MIN: f32 = 0.85;
+
 /// Pixels of a pyramid level that are run at once: what the activations of the first network need then stays in the
 /// second-level cache, and its memory does not grow with the picture.
 const BAND_PIXELS: usize = 1 << 16;
@@ -96,6 +99,29 @@ impl Detector {
         Ok(faces)
     }
 
+    /// Looks for a face at each of these places and nowhere else, by the last stage alone: the way to follow faces from
+    /// frame to frame. A place is about the bounds that the face had, or is expected to have; it may be off by a tenth
+    /// of its size. One result for each place. Two places near one face give that face twice.
+    ///
+    /// # Errors
+    /// [`NetworkError::Misfit`] when a network is not the one that its role asks for.
+    pub fn follow(&mut self, image: &RgbImage, places: &[Rect]) -> Result<Vec<Option<Face>>, NetworkError> {
+        let mut faces = vec![None; places.len()];
+        for (place, face) in places.iter().zip(&mut faces) {
+            *face = self.face_at(image, place)?;
+            // Far from where it was expected: seen askew. Once more, from where it is.
+            if let Some(found) = face.filter(|found| found.bounds.iou(place) < PLACE_IOU_MIN) {
+                *face = self.face_at(image, &found.bounds)?;
+            }
+        }
+        Ok(faces)
+    }
+
+    fn face_at(&mut self, image: &RgbImage, place: &Rect) -> Result<Option<Face>, NetworkError> {
+        let seen = self.last_stage(image, &[place.squared()])?;
+        Ok(seen.first().map(|c| Face { bounds: c.bounds, score: c.score, landmarks: c.rest }))
+    }
+
     /// Stage 1: every cell of every level of the pyramid.
     fn propose(&mut self, image: &RgbImage, face_min_px: u32) -> Result<Vec<Rect>, NetworkError> {
         let mut scale = CELL as f64 / f64::from(face_min_px.max(CELL as u32));
@@ -160,10 +186,20 @@ impl Detector {
         Ok(kept.iter().map(|c| shift(&c.bounds, c.rest, 1.0).squared()).collect())
     }
 
-    /// Stage 3: the last word and the landmarks, 48 x 48 pixels.
+    /// Stage 3: the last word.
     fn output(&mut self, image: &RgbImage, boxes: Vec<Rect>) -> Result<Vec<Face>, NetworkError> {
+        let kept = suppress(self.last_stage(image, &boxes)?, OVERLAP, smaller);
+        Ok(kept.iter().map(|c| Face { bounds: c.bounds, score: c.score, landmarks: c.rest }).collect())
+    }
+
+    /// The boxes that hold a face, moved onto it, with its landmarks: 48 x 48 pixels.
+    fn last_stage(
+        &mut self,
+        image: &RgbImage,
+        boxes: &[Rect],
+    ) -> Result<Vec<Candidate<Landmarks>>, NetworkError> {
         let mut passed = Vec::new();
-        for boxes in boxes_inside(&boxes, image).chunks(BATCH) {
+        for boxes in boxes_inside(boxes, image).chunks(BATCH) {
             self.fill(image, boxes, 48);
             self.output.run(boxes.len(), 48, 48, &self.input)?;
             let (prob, offsets) = (self.output.output("prob", 2)?, self.output.output("reg", 4)?);
@@ -177,8 +213,7 @@ impl Detector {
                 }
             }
         }
-        let kept = suppress(passed, OVERLAP, smaller);
-        Ok(kept.iter().map(|c| Face { bounds: c.bounds, score: c.score, landmarks: c.rest }).collect())
+        Ok(passed)
     }
 
     /// Cuts the windows out and brings them to `side` x `side`.

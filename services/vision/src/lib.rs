@@ -7,6 +7,7 @@ pub mod decode;
 mod detect;
 mod embed;
 mod embedding;
+mod encode;
 mod geometry;
 mod image;
 mod input;
@@ -24,6 +25,7 @@ pub use calibration::{
 pub use detect::{Detector, Stage};
 pub use embed::{EmbedError, Embedder};
 pub use embedding::{Embedding, EmbeddingError};
+pub use encode::{EncodeError, encode_jpeg};
 pub use geometry::{Face, Landmarks, Rect, face_meant};
 pub use image::RgbImage;
 pub use input::{Colour, Input, Side};

@@ -4,7 +4,7 @@ use crate::align::{Template, align};
 use crate::detect::{Detector, Stage};
 use crate::embed::{EmbedError, Embedder};
 use crate::embedding::Embedding;
-use crate::geometry::Face;
+use crate::geometry::{Face, Rect};
 use crate::image::RgbImage;
 use crate::liveness::Liveness;
 use crate::models::{ModelError, Models};
@@ -45,6 +45,14 @@ impl FaceReader {
         observe: &mut dyn FnMut(Stage),
     ) -> Result<Vec<Face>, NetworkError> {
         self.detector.detect(image, face_min_px, observe)
+    }
+
+    /// The faces at these places, as [`Detector::follow`] finds them.
+    ///
+    /// # Errors
+    /// [`NetworkError::Misfit`] when a network is not the one that its role asks for.
+    pub fn follow(&mut self, image: &RgbImage, places: &[Rect]) -> Result<Vec<Option<Face>>, NetworkError> {
+        self.detector.follow(image, places)
     }
 
     /// The aligned face and its quality. None when the landmarks do not make a face.

@@ -115,7 +115,7 @@ impl FrameLayout {
 }
 
 impl FrameFormat {
-    fn picture_format(self) -> PictureFormat {
+    pub(super) fn picture_format(self) -> PictureFormat {
         match self {
             Self::Mjpeg => PictureFormat::Jpeg,
             Self::Yuyv => PictureFormat::Yuyv,
@@ -126,16 +126,16 @@ impl FrameFormat {
 }
 
 /// The planes of a raw frame, each of whole rows; unused ones are empty.
-struct Planes<'a> {
-    first: &'a [u8],
+pub(super) struct Planes<'a> {
+    pub(super) first: &'a [u8],
     second: &'a [u8],
     third: &'a [u8],
-    first_stride: u32,
+    pub(super) first_stride: u32,
     chroma_stride: u32,
 }
 
 impl<'a> Planes<'a> {
-    fn cut(layout: &FrameLayout, bytes: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(super) fn cut(layout: &FrameLayout, bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let FrameLayout { width, height, format, stride_bytes } = *layout;
         // Two pixels share their colour: an odd column or row has one of its own.
         let even_width = width.next_multiple_of(2);

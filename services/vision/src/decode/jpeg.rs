@@ -22,7 +22,7 @@
 use std::borrow::Cow;
 
 use rollcall_core::limits;
-use turbojpeg::{Decompressor, Image, PixelFormat};
+use turbojpeg::{Decompressor, Image, PixelFormat, ScalingFactor};
 
 use super::error::{DecodeError, Measure, PictureFormat, Variant};
 use super::orientation::Orientation;
@@ -99,6 +99,31 @@ fn pixels(header: &Header, bytes: &[u8], rgb: &mut Vec<u8>) -> Result<(), Decode
     }
     if format == PixelFormat::CMYK {
         rgb_from_inverted_cmyk(rgb);
+    }
+    Ok(())
+}
+
+/// The brightness of one frame at an eighth of its size: the mean of each block of 8 x 8 pixels, which is what a JPEG
+/// stores first of each. Refuses what [`decode_frame`] refuses, and four colours, which no camera sends.
+pub(super) fn eighth(width: u32, height: u32, bytes: &[u8], grey: &mut Vec<u8>) -> Result<(), DecodeError> {
+    let header = Header::read(bytes)?;
+    let (got_width, got_height) = (header.frame.width, header.frame.height);
+    if (got_width, got_height) != (width, height) {
+        return Err(DecodeError::WrongFrameSize { width, height, got_width, got_height });
+    }
+    let bytes = header.corrected(bytes);
+    let codec = |error| DecodeError::codec(JPEG, error);
+    let mut decoder = Decompressor::new().map_err(codec)?;
+    decoder.set_scaling_factor(ScalingFactor::ONE_EIGHTH).map_err(codec)?;
+    let (width, height) = (width.div_ceil(8) as usize, height.div_ceil(8) as usize);
+    grey.clear();
+    grey.resize(width * height, 0);
+    let output = Image { pixels: &mut grey[..], width, height, pitch: width, format: PixelFormat::GRAY };
+    if let Err(error) = decoder.decompress(&bytes, output) {
+        let mut whole_size = Decompressor::new().map_err(codec)?;
+        if !jpeg_padding::is_all(&error, &header, &bytes, &mut whole_size) {
+            return Err(codec(error));
+        }
     }
     Ok(())
 }

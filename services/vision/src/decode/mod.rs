@@ -1,7 +1,8 @@
 //! Pictures and camera frames to [`RgbImage`].
 //!
 //! [`decode`] reads a picture file: JPEG, PNG or WebP by content, turned upright by its EXIF orientation.
-//! [`decode_frame`] reads a camera frame. [`MjpegFrames`] and [`MjpegSplitter`] cut a stream of JPEGs into frames.
+//! [`decode_frame`] reads a camera frame, [`thumbnail`] the same frame small and grey. [`MjpegFrames`] and
+//! [`MjpegSplitter`] cut a stream of JPEGs into frames.
 //!
 //! Both promise: right or refused, never a panic; limits are enforced from the headers, before memory is taken in
 //! proportion to what a header claims; a file that is cut off is refused. A whole picture at the limits takes, at
@@ -26,11 +27,13 @@ pub(crate) mod pictures;
 mod png;
 #[cfg(test)]
 mod tests;
+mod thumbnail;
 mod webp;
 
 pub use error::{DecodeError, Lookalike, Measure, PictureFormat, Variant};
 pub use frame::{FrameFormat, FrameLayout, decode_frame};
 pub use mjpeg::{MjpegFrames, MjpegSplitter};
+pub use thumbnail::{Thumbnail, thumbnail};
 
 use rollcall_core::limits;
 
