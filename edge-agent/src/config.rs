@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use rollcall_core::{SiteZone, limits};
 use serde::Deserialize;
 
+use crate::door::config::DoorConfig;
 use crate::recognition::policy::{LivenessConfig, RecognitionConfig};
 
 /// Where the data are when nothing says otherwise.
@@ -51,6 +52,9 @@ pub struct Config {
     /// What it writes about itself.
     #[serde(default)]
     pub log: Log,
+    /// Lock, lights and inputs.
+    #[serde(default, deserialize_with = "crate::door::config::checked")]
+    pub door: DoorConfig,
 }
 
 /// `[site]`
@@ -281,7 +285,9 @@ impl Config {
         }
         let mut config = Self::parse(path, &bytes)?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        for place in [&mut config.data_folder, &mut config.models].into_iter().flatten() {
+        let door = &mut config.door;
+        let places = [&mut config.data_folder, &mut config.models, &mut door.record, &mut door.inputs];
+        for place in places.into_iter().flatten() {
             *place = folder.join(&*place);
         }
         Ok(config)
@@ -378,7 +384,7 @@ mod tests {
     fn the_example_has_every_key() {
         let whole: toml::Table = whole_example().parse().unwrap();
         for (header, table) in [("", Some(&whole))].into_iter().chain(
-            ["site", "terminal", "recognition", "liveness", "server", "log"]
+            ["site", "terminal", "recognition", "liveness", "door", "server", "log"]
                 .map(|name| (name, whole.get(name).and_then(toml::Value::as_table))),
         ) {
             let unknown = if header.is_empty() { "x = 1".to_owned() } else { format!("[{header}]\nx = 1") };

@@ -22,7 +22,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use commands::{backup, bench, detect, enrol, evaluate, identify, restore, token, verify_log};
+use commands::{
+    backup, bench, detect, door as door_commands, enrol, evaluate, identify, restore, token, verify_log,
+};
 
 /// Finds faces and tells whose they are, offline.
 #[derive(Parser)]
@@ -50,6 +52,13 @@ enum Command {
     /// Make, list and end tokens for scripts
     #[command(subcommand)]
     Token(token::Command),
+    /// Put the lock into the state that it falls to without power, and end; for systemd's ExecStopPost
+    DoorSafe(door_commands::SafeArgs),
+    /// Try the door by hand: open it, see its inputs
+    DoorTry(door_commands::TryArgs),
+    /// Keep the lock for the program at the other end of standard input
+    #[command(name = door::SUPERVISOR, hide = true)]
+    DoorSupervisor,
     /// Find the faces in pictures: boxes, landmarks, quality, embeddings
     Detect(detect::Args),
     /// Say who is in pictures, or that nobody known is
@@ -74,6 +83,9 @@ fn main() -> ExitCode {
         Command::Restore(args) => restore::run(&args),
         Command::VerifyLog(args) => verify_log::run(&args),
         Command::Token(command) => token::run(command),
+        Command::DoorSafe(args) => door_commands::make_safe(&args),
+        Command::DoorTry(args) => door_commands::try_out(&args),
+        Command::DoorSupervisor => Ok(door::supervisor::run()),
         Command::Detect(args) => models().and_then(|models| detect::run(&models, &args)),
         Command::Identify(args) => models().and_then(|models| identify::run(&models, &args)),
         Command::Evaluate(command) => models().and_then(|models| evaluate::run(&models, &command)),

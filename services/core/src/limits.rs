@@ -438,3 +438,36 @@ pub const HELD_OFF: usize = 600;
 
 /// People whose failed attempts are counted at once. With more the oldest is let go.
 pub const FAILED_PEOPLE: usize = 1_000;
+/// Milliseconds that the lock is released for one opening: less and nobody gets through, more and others do too.
+pub const LOCK_OPEN_MS: std::ops::RangeInclusive<u64> = 500..=30_000;
+
+/// Milliseconds that the lock is released in one go, however often it is asked to open. Fire and people who press the
+/// exit button go before it.
+pub const LOCK_RELEASED_MAX_MS: u64 = 30_000;
+
+/// Milliseconds after which an order to open is too old to be obeyed: whoever it was for has seen nothing happen.
+pub const LOCK_ORDER_AGE_MS: u64 = 1_000;
+
+/// Seconds that a door may stand open before it is an alarm.
+pub const DOOR_HELD_OPEN_SECONDS: std::ops::RangeInclusive<u64> = 5..=3_600;
+
+/// Bytes of one message between the door and the process that keeps its lock; its configuration is the longest.
+pub const DOOR_MESSAGE_BYTES: usize = 16 << 10;
+
+/// Bytes of reports that wait for a program that does not read them; further ones are dropped, the lock goes first.
+pub const DOOR_REPORTS_BYTES: usize = 64 << 10;
+
+/// Orders to the door's thread that wait. It takes them within milliseconds.
+pub const DOOR_ORDERS: usize = 64;
+
+/// Events of the door that wait to be logged; further ones are dropped and counted, the door's thread never waits.
+pub const DOOR_EVENTS: usize = 256;
+
+/// Milliseconds between two attempts to start the process that keeps the lock: from the first, doubling, to the second.
+pub const DOOR_RESTART_MS: std::ops::RangeInclusive<u64> = 250..=10_000;
+
+/// Bytes of the text file that stands for the inputs of a recorded door.
+pub const DOOR_INPUTS_BYTES: u64 = 4 << 10;
+
+/// Characters of the name of a GPIO line or chip: the kernel's have 31.
+pub const PIN_NAME_CHARS: usize = 64;
