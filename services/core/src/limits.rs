@@ -423,3 +423,7 @@ pub const EXPORTS: usize = 4;
 
 /// Bytes below which a disk is called low: a day of a busy door's events, and a backup of a small site.
 pub const DISK_FREE_LOW_BYTES: u64 = 256 << 20;
+
+/// Rules of one door that say when people pass: some for staff, cleaners, clubs and each year, and who needs more means
+/// groups. Each is looked at for everybody who comes.
+pub const ACCESS_RULES: usize = 32;
