@@ -7,7 +7,7 @@ use rollcall_core::{Fault, Reason};
 use rollcall_gallery::Gallery;
 use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;
-use rollcall_terminals::{Device, Readings, Revised, Settings};
+use rollcall_terminals::{Device, Lockdown, Readings, Revised, Settings};
 
 /// See the module.
 #[derive(Clone)]
@@ -53,6 +53,12 @@ impl Device for ThisDevice {
         let recogniser = self.gallery.recogniser().map_err(|error| error.fault())?;
         let Settings { fpir_target, keep_pictures, .. } = settings.settings;
         recogniser.set(fpir_target, keep_pictures).await.map_err(|error| error.fault())
+    }
+
+    async fn lock_down(&self, lockdown: &Lockdown) -> Result<(), Fault> {
+        let state = if lockdown.is_on { "LOCKED_DOWN" } else { "RELEASED" };
+        let event = v1::DoorChanged { state: state.to_owned(), by: lockdown.by.clone() };
+        self.log.append(Kind::DoorChanged(event)).await.map(drop).map_err(|error| error.fault())
     }
 }
 

@@ -15,7 +15,9 @@ use rollcall_proto::v1;
 use rollcall_proto::v1::gallery_service_server::GalleryServiceServer;
 use rollcall_server::{Reflection, Running as RunningServer, Server, ServerConfig, Services, health};
 use rollcall_store::{DataFolder, Db, Writes, replace_file};
-use rollcall_terminals::{Identity, Machine, Revised, Settings, SettingsField, Terminals, hardware_id};
+use rollcall_terminals::{
+    Identity, Machine, Revised, Settings, SettingsField, Terminals, WithoutClock, hardware_id,
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -88,7 +90,7 @@ impl Site {
             Attendance::open(log.clone(), site, writes.clone(), people, Arc::new(log.clone()), tmp).await?;
         let device = ThisDevice { log: log.clone(), gallery: gallery.clone(), clock: Arc::clone(&clock) };
         let (site, data) = (site_db.clone(), folder.path().to_owned());
-        let terminals = Terminals::new(identity, site, writes.clone(), device, data);
+        let terminals = Terminals::open(identity, site, writes.clone(), device, data).await?;
         terminals.catch_up().await?;
         obey_file(&plan.config, &terminals, &attendance).await?;
         let accounts = Accounts::new(site_db.clone(), writes.clone());
@@ -233,6 +235,8 @@ fn first_settings(config: &Config) -> Settings {
         groups: Vec::new(),
         fpir_target: terminal.fpir_target.map_or(limits::FPIR_TARGET_DEFAULT, |rate| rate.0),
         keep_pictures: terminal.keep_pictures.unwrap_or(false),
+        access_rules: Vec::new(),
+        without_clock: WithoutClock::default(),
     }
 }
 

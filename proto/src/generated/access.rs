@@ -77,5 +77,6 @@ pub(crate) const ACCESS: &[(&str, Access)] = &[
     ("/rollcall.v1.TerminalService/ListTerminals", Access { roles: &[Role::Admin, Role::Office, Role::Teacher, Role::Viewer], scope: Some("terminals.read") }),
     ("/rollcall.v1.TerminalService/OpenDoor", Access { roles: &[Role::Admin, Role::Office], scope: Some("terminals.control") }),
     ("/rollcall.v1.TerminalService/RevokeTerminal", Access { roles: &[Role::Admin], scope: Some("terminals.control") }),
+    ("/rollcall.v1.TerminalService/SetLockdown", Access { roles: &[Role::Admin, Role::Office], scope: Some("terminals.control") }),
     ("/rollcall.v1.TerminalService/UpdateTerminalSettings", Access { roles: &[Role::Admin], scope: Some("terminals.control") }),
 ];

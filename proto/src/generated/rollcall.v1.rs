@@ -8827,11 +8827,40 @@ pub struct TerminalStatus {
     pub people: i32,
     #[prost(int32, tag = "15")]
     pub templates: i32,
+    #[prost(message, optional, tag = "16")]
+    pub lockdown: ::core::option::Option<Lockdown>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OpenDoorRequest {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SetLockdownRequest {
+    /// terminals/ID.
+    #[prost(string, tag = "1")]
+    pub terminal: ::prost::alloc::string::String,
+    /// Whether the door is to be locked down.
+    #[prost(bool, tag = "2")]
+    pub lockdown: bool,
+    /// Whose people pass nevertheless, groups/ID, at most 100; none: nobody. Only where it is to be locked down.
+    #[prost(string, repeated, tag = "3")]
+    pub exempt_groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Whether a door is locked down.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Lockdown {
+    #[prost(bool, tag = "1")]
+    pub lockdown: bool,
+    /// Whose people pass nevertheless, groups/ID.
+    #[prost(string, repeated, tag = "2")]
+    pub exempt_groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Since when it is so; absent: it was never asked for.
+    #[prost(message, optional, tag = "3")]
+    pub change_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// Who asked for it, accounts/ID or tokens/ID.
+    #[prost(string, tag = "4")]
+    pub by: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetTerminalSettingsRequest {
@@ -8868,6 +8897,31 @@ pub struct TerminalSettings {
     pub revision: i64,
     #[prost(string, tag = "7")]
     pub etag: ::prost::alloc::string::String,
+    /// When people pass: whoever has a rule that holds now. None: whoever may pass here passes at any time. At most 32.
+    #[prost(message, repeated, tag = "8")]
+    pub access_rules: ::prost::alloc::vec::Vec<AccessRule>,
+    /// What becomes of the rules while the clock was not set.
+    #[prost(enumeration = "WithoutClock", tag = "9")]
+    pub without_clock: i32,
+}
+/// People pass a door at these times.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AccessRule {
+    /// Whose people, groups/ID, at most 100. Empty: of everybody who may pass this door.
+    #[prost(string, repeated, tag = "1")]
+    pub groups: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// ISO weekdays, 1 Monday to 7 Sunday, on which it begins to hold.
+    #[prost(int32, repeated, tag = "2")]
+    pub weekdays: ::prost::alloc::vec::Vec<i32>,
+    /// By the clocks of the site.
+    #[prost(message, optional, tag = "3")]
+    pub start: ::core::option::Option<TimeOfDay>,
+    /// At or before start: on the next day.
+    #[prost(message, optional, tag = "4")]
+    pub end: ::core::option::Option<TimeOfDay>,
+    /// Whether it holds on holidays too: days whose sessions are all cancelled, and days between two terms.
+    #[prost(bool, tag = "5")]
+    pub on_holidays: bool,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListAdoptionRequestsRequest {}
@@ -8959,6 +9013,35 @@ impl CameraState {
             "CAMERA_STATE_FROZEN" => Some(Self::Frozen),
             "CAMERA_STATE_COVERED" => Some(Self::Covered),
             "CAMERA_STATE_OVEREXPOSED" => Some(Self::Overexposed),
+            _ => None,
+        }
+    }
+}
+/// What becomes of access rules while nobody knows what time it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum WithoutClock {
+    /// People pass as if their rule held.
+    Allow = 0,
+    /// Only rules that hold at any time on any day count.
+    Refuse = 1,
+}
+impl WithoutClock {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Allow => "WITHOUT_CLOCK_ALLOW",
+            Self::Refuse => "WITHOUT_CLOCK_REFUSE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "WITHOUT_CLOCK_ALLOW" => Some(Self::Allow),
+            "WITHOUT_CLOCK_REFUSE" => Some(Self::Refuse),
             _ => None,
         }
     }
@@ -9138,6 +9221,30 @@ pub mod terminal_service_client {
             let mut req = request.into_request();
             req.extensions_mut()
                 .insert(GrpcMethod::new("rollcall.v1.TerminalService", "OpenDoor"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Locks a terminal's door down, or ends that: while it lasts only people of the exempt groups pass, and they by the
+        /// same rules as always. It survives a restart. The event log says who asked. Asking for what is there changes nothing.
+        /// Errors: NOT_FOUND, FIELD_INVALID, UNAVAILABLE (the terminal cannot be reached).
+        pub async fn set_lockdown(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SetLockdownRequest>,
+        ) -> std::result::Result<tonic::Response<super::Lockdown>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.TerminalService/SetLockdown",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.TerminalService", "SetLockdown"));
             self.inner.unary(req, path, codec).await
         }
         /// Changes the settings that the mask names. Each change makes a new revision.
@@ -9345,6 +9452,13 @@ pub mod terminal_service_server {
             &self,
             request: tonic::Request<super::OpenDoorRequest>,
         ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
+        /// Locks a terminal's door down, or ends that: while it lasts only people of the exempt groups pass, and they by the
+        /// same rules as always. It survives a restart. The event log says who asked. Asking for what is there changes nothing.
+        /// Errors: NOT_FOUND, FIELD_INVALID, UNAVAILABLE (the terminal cannot be reached).
+        async fn set_lockdown(
+            &self,
+            request: tonic::Request<super::SetLockdownRequest>,
+        ) -> std::result::Result<tonic::Response<super::Lockdown>, tonic::Status>;
         /// Changes the settings that the mask names. Each change makes a new revision.
         /// Errors: NOT_FOUND, ETAG_MISMATCH, UPDATE_MASK_INVALID.
         async fn update_terminal_settings(
@@ -9634,6 +9748,51 @@ pub mod terminal_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = OpenDoorSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.TerminalService/SetLockdown" => {
+                    #[allow(non_camel_case_types)]
+                    struct SetLockdownSvc<T: TerminalService>(pub Arc<T>);
+                    impl<
+                        T: TerminalService,
+                    > tonic::server::UnaryService<super::SetLockdownRequest>
+                    for SetLockdownSvc<T> {
+                        type Response = super::Lockdown;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SetLockdownRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TerminalService>::set_lockdown(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SetLockdownSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -250,6 +250,19 @@ impl Attendance {
         Ok(sessions)
     }
 
+    /// Whether a day is a holiday: the timetable has sessions on it and all are cancelled, or it lies between two terms,
+    /// which is to say that no period is in force on it, one has ended before and one begins later. Where there is no
+    /// timetable there are no holidays. Reads every period of the timetable: milliseconds.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn is_holiday(&self, day: SiteDay) -> Result<bool, AttendanceError> {
+        let seen = store::periods_around(&mut self.site().read().await?, day).await?;
+        let is_cancelled = seen.sessions > 0 && seen.cancelled == seen.sessions;
+        let is_between = seen.in_force == 0 && seen.ended > 0 && seen.to_come > 0;
+        Ok(is_cancelled || is_between)
+    }
+
     /// One session. A closed one is in the zone that it was closed in.
     pub(crate) async fn found(&self, name: SessionName) -> Result<Found, AttendanceError> {
         found(&mut self.site().read().await?, name).await

@@ -4,10 +4,10 @@
 
 use jiff::civil::{date, time};
 use proptest::prelude::*;
-use rollcall_core::{GroupId, PeriodId, SiteZone};
+use rollcall_core::{GroupId, Hours, PeriodId, SiteZone, Weekdays};
 
 use super::*;
-use crate::timetable::{Hours, Override, Period, Weekdays};
+use crate::timetable::{Override, Period};
 
 const DOOR: TerminalId = TerminalId::from_bytes([1; 16]);
 const OTHER: TerminalId = TerminalId::from_bytes([2; 16]);

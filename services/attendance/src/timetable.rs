@@ -14,51 +14,10 @@ use std::time::Duration;
 
 use jiff::ToSpan as _;
 use rollcall_core::{
-    BadName, GroupId, PeriodId, SiteDay, SiteTime, SiteZone, TerminalId, UtcInstant, limits,
+    BadName, GroupId, Hours, PeriodId, SiteDay, SiteTime, SiteZone, TerminalId, UtcInstant, Weekdays, limits,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
-const SECONDS_A_DAY: u32 = 24 * 60 * 60;
-
-/// Days of the week.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Weekdays(u8);
-
-impl Weekdays {
-    /// The days with these ISO numbers, 1 Monday to 7 Sunday. `None` when one is out of range, there twice, or when
-    /// there is none.
-    pub fn from_iso(days: &[i32]) -> Option<Self> {
-        let mut bits = 0_u8;
-        for day in days {
-            let bit =
-                u32::try_from(*day).ok().filter(|day| (1..=7).contains(day)).map(|day| 1 << (day - 1))?;
-            if bits & bit != 0 {
-                return None;
-            }
-            bits |= bit;
-        }
-        (bits != 0).then_some(Self(bits))
-    }
-
-    /// The days with these bits, Monday the lowest, as stored.
-    pub fn from_bits(bits: i64) -> Option<Self> {
-        u8::try_from(bits).ok().filter(|bits| (1..128).contains(bits)).map(Self)
-    }
-
-    /// As stored.
-    pub const fn bits(self) -> i64 {
-        self.0 as i64
-    }
-
-    /// The ISO numbers, rising.
-    pub fn iso(self) -> Vec<i32> {
-        (1..=7).filter(|day| self.0 & (1 << (day - 1)) != 0).collect()
-    }
-
-    fn has(self, day: SiteDay) -> bool {
-        self.0 & (1 << day.weekday().to_monday_zero_offset()) != 0
-    }
-}
 
 /// A recurring entry of the timetable. Only its last day ever changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,35 +46,6 @@ pub struct Period {
     pub last_day: Option<SiteDay>,
     /// Terminals that count; empty: all.
     pub terminals: Vec<TerminalId>,
-}
-
-/// From when to when on the site's clocks. An end at or before the start is on the next day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hours {
-    /// When it starts.
-    pub start: SiteTime,
-    /// When it ends.
-    pub end: SiteTime,
-}
-
-impl Hours {
-    /// As long as the clocks on the wall say, more than 0 and at most 24 hours.
-    pub fn length(self) -> Duration {
-        let start = seconds(self.start);
-        let end = seconds(self.end);
-        let length = if end > start { end - start } else { end + SECONDS_A_DAY - start };
-        Duration::from_secs(u64::from(length))
-    }
-
-    fn ends_next_day(self) -> bool {
-        self.end <= self.start
-    }
-}
-
-/// Seconds since midnight on a day without a clock change.
-pub(crate) fn seconds(time: SiteTime) -> u32 {
-    let part = |value: i8| u32::try_from(value).unwrap_or(0);
-    part(time.hour()) * 3_600 + part(time.minute()) * 60 + part(time.second())
 }
 
 /// Why a period cannot be.
@@ -452,14 +382,6 @@ mod tests {
         let on: Vec<SiteDay> =
             date(2024, 2, 1).series(1.day()).take(60).filter(|day| period.is_on(*day)).collect();
         assert_eq!(on, [date(2024, 2, 26), date(2024, 3, 1), date(2024, 3, 4)]);
-    }
-
-    #[test]
-    fn weekdays_are_one_to_seven_each_once() {
-        for wrong in [&[][..], &[0], &[8], &[-1], &[1, 1], &[i32::MIN, i32::MAX]] {
-            assert_eq!(Weekdays::from_iso(wrong), None, "{wrong:?}");
-        }
-        assert_eq!(Weekdays::from_iso(&[7, 1]).unwrap().iso(), [1, 7]);
     }
 
     type Spoil = fn(&mut Period);

@@ -289,6 +289,44 @@ both_engines! {
         assert_eq!(reason(site.service.override_session(call(never)).await), "NOT_FOUND");
     }
 
+    async fn a_holiday_is_a_day_whose_sessions_are_all_cancelled_or_that_lies_between_terms(db: Db) {
+        use v1::override_session_request::Change;
+        let site = Site::open(db).await;
+        let is_holiday = async |day: jiff::civil::Date| site.service.is_holiday(day).await.unwrap();
+        let day = |month, day| jiff::civil::date(2026, month, day);
+        assert!(!is_holiday(day(11, 24)).await, "there is no timetable");
+        let period = async |first: v1::Date, last: Option<v1::Date>, weekdays: Vec<i32>| {
+            let draft = v1::Period { start_date: Some(first), end_date: last, weekdays, ..site.draft() };
+            let create = v1::CreatePeriodRequest { period: Some(draft), request_id: String::new() };
+            site.service.create_period(call(create)).await.unwrap().into_inner()
+        };
+        let date = |month, day| v1::Date { year: 2026, month, day };
+        let autumn = period(date(11, 2), Some(date(12, 18)), vec![1, 2, 3, 4, 5]).await;
+        let tuesdays = period(date(11, 2), Some(date(12, 18)), vec![2]).await;
+        assert!(!is_holiday(day(12, 25)).await, "no later term is known");
+        period(date(12, 28), None, vec![1, 2, 3, 4, 5]).await;
+        for (day, expected) in [
+            (day(11, 1), false),
+            (day(11, 24), false),
+            (day(11, 28), false),
+            (day(12, 18), false),
+            (day(12, 19), true),
+            (day(12, 27), true),
+            (day(12, 28), false),
+        ] {
+            assert_eq!(is_holiday(day).await, expected, "{day}");
+        }
+        for (period, expected) in [(&autumn, false), (&tuesdays, true)] {
+            let cancel = override_request(&session(period), Change::Cancelled(true));
+            site.service.override_session(call(cancel)).await.unwrap();
+            assert_eq!(is_holiday(day(11, 24)).await, expected);
+        }
+        let times = v1::SessionTimes { start: time(9, 30), end: time(10, 0) };
+        let moved = override_request(&session(&tuesdays), Change::Times(times));
+        site.service.override_session(call(moved)).await.unwrap();
+        assert!(!is_holiday(day(11, 24)).await, "a session that was moved takes place");
+    }
+
     async fn periods_are_made_once_listed_in_pages_and_ended(db: Db) {
         let site = Site::open(db).await;
         let request_id = "0193a5c0-0000-7000-8000-00000000000a".to_owned();

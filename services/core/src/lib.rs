@@ -8,6 +8,7 @@ mod ids;
 pub mod limits;
 pub mod page;
 mod time;
+mod week;
 
 pub use caller::{Caller, CallerId, Role};
 pub use fault::{Code, Fault, Reason};
@@ -16,3 +17,4 @@ pub use ids::{
     PeriodId, PersonId, TemplateId, TerminalId, TokenId,
 };
 pub use time::{SiteDay, SiteTime, SiteZone, UnknownZone, UtcInstant};
+pub use week::{Hours, Weekdays};

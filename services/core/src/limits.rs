@@ -471,3 +471,6 @@ pub const DOOR_INPUTS_BYTES: u64 = 4 << 10;
 
 /// Characters of the name of a GPIO line or chip: the kernel's have 31.
 pub const PIN_NAME_CHARS: usize = 64;
+/// Rules of one door that say when people pass: some for staff, cleaners, clubs and each year, and who needs more means
+/// groups. Each is looked at for everybody who comes.
+pub const ACCESS_RULES: usize = 32;

@@ -3,22 +3,83 @@
 use std::time::Duration;
 
 use prost_types::Timestamp;
-use rollcall_core::{GroupId, UtcInstant};
+use rollcall_core::{GroupId, Hours, SiteTime, UtcInstant, Weekdays};
 use rollcall_proto::v1;
 
 use crate::terminals::Status;
-use crate::{Revised, Settings, SettingsField, TerminalError};
+use crate::{AccessRule, Lockdown, Revised, Settings, SettingsField, TerminalError, WithoutClock};
 
 pub(crate) fn settings_to_proto(settings: &Settings) -> v1::TerminalSettings {
     v1::TerminalSettings {
         display_name: settings.display_name.clone(),
         direction: settings.direction.into(),
-        groups: settings.groups.iter().map(|group| group.name()).collect(),
+        groups: names(&settings.groups),
         fpir_target: settings.fpir_target,
         keep_pictures: settings.keep_pictures,
         revision: 0,
         etag: String::new(),
+        access_rules: settings.access_rules.iter().map(rule_to_proto).collect(),
+        without_clock: match settings.without_clock {
+            WithoutClock::Allow => v1::WithoutClock::Allow.into(),
+            WithoutClock::Refuse => v1::WithoutClock::Refuse.into(),
+        },
     }
+}
+
+fn rule_to_proto(rule: &AccessRule) -> v1::AccessRule {
+    v1::AccessRule {
+        groups: names(&rule.groups),
+        weekdays: rule.weekdays.iso(),
+        start: Some(time_of_day(rule.hours.start)),
+        end: Some(time_of_day(rule.hours.end)),
+        on_holidays: rule.on_holidays,
+    }
+}
+
+fn rule_from_proto(rule: v1::AccessRule) -> Result<AccessRule, TerminalError> {
+    let weekdays = Weekdays::from_iso(&rule.weekdays).ok_or(TerminalError::Field {
+        field: "access_rules.weekdays",
+        problem: "are no days; give ISO numbers, 1 Monday to 7 Sunday, each once".to_owned(),
+    })?;
+    let (start, end) = (time("access_rules.start", rule.start)?, time("access_rules.end", rule.end)?);
+    Ok(AccessRule {
+        groups: groups(&rule.groups)?,
+        weekdays,
+        hours: Hours { start, end },
+        on_holidays: rule.on_holidays,
+    })
+}
+
+fn time(field: &'static str, time: Option<v1::TimeOfDay>) -> Result<SiteTime, TerminalError> {
+    let part = |number: i32| i8::try_from(number).ok();
+    let made = time
+        .and_then(|time| SiteTime::new(part(time.hours)?, part(time.minutes)?, part(time.seconds)?, 0).ok());
+    made.ok_or_else(|| TerminalError::Field {
+        field,
+        problem: "is no time of day; give 00:00:00 to 23:59:59".to_owned(),
+    })
+}
+
+fn time_of_day(time: SiteTime) -> v1::TimeOfDay {
+    let (hours, minutes) = (time.hour().into(), time.minute().into());
+    v1::TimeOfDay { hours, minutes, seconds: time.second().into() }
+}
+
+pub(crate) fn lockdown_to_proto(lockdown: &Lockdown) -> v1::Lockdown {
+    v1::Lockdown {
+        lockdown: lockdown.is_on,
+        exempt_groups: names(&lockdown.exempt),
+        change_time: lockdown.since.map(timestamp),
+        by: lockdown.by.clone(),
+    }
+}
+
+fn names(groups: &[GroupId]) -> Vec<String> {
+    groups.iter().map(|group| group.name()).collect()
+}
+
+pub(crate) fn groups(names: &[String]) -> Result<Vec<GroupId>, TerminalError> {
+    Ok(names.iter().map(|name| GroupId::from_name(name)).collect::<Result<_, _>>()?)
 }
 
 pub(crate) fn revised_to_proto(revised: &Revised) -> v1::TerminalSettings {
@@ -34,14 +95,23 @@ pub(crate) fn settings_from_proto(settings: v1::TerminalSettings) -> Result<Sett
         field: "direction",
         problem: format!("is none: {unknown}"),
     })?;
-    let groups: Result<Vec<GroupId>, _> =
-        settings.groups.iter().map(|name| GroupId::from_name(name)).collect();
+    let without_clock = match v1::WithoutClock::try_from(settings.without_clock) {
+        Ok(v1::WithoutClock::Allow) => WithoutClock::Allow,
+        Ok(v1::WithoutClock::Refuse) => WithoutClock::Refuse,
+        Err(unknown) => {
+            let problem = format!("is none: {unknown}");
+            return Err(TerminalError::Field { field: "without_clock", problem });
+        }
+    };
+    let rules = settings.access_rules.into_iter().map(rule_from_proto);
     Ok(Settings {
         display_name: settings.display_name,
         direction,
-        groups: groups?,
+        groups: groups(&settings.groups)?,
         fpir_target: settings.fpir_target,
         keep_pictures: settings.keep_pictures,
+        access_rules: rules.collect::<Result<_, _>>()?,
+        without_clock,
     })
 }
 
@@ -65,7 +135,7 @@ pub(crate) fn mask_from_proto(
 }
 
 pub(crate) fn status_to_proto(status: Status) -> v1::TerminalStatus {
-    let Status { terminal, report, uptime, machine, readings } = status;
+    let Status { terminal, report, uptime, machine, readings, lockdown } = status;
     v1::TerminalStatus {
         terminal: terminal.name(),
         report_time: Some(timestamp(report)),
@@ -82,6 +152,7 @@ pub(crate) fn status_to_proto(status: Status) -> v1::TerminalStatus {
         events_pending: whole(readings.events_pending),
         people: i32::try_from(readings.people).unwrap_or(i32::MAX),
         templates: i32::try_from(readings.templates).unwrap_or(i32::MAX),
+        lockdown: Some(lockdown_to_proto(&lockdown)),
     }
 }
 
@@ -117,7 +188,7 @@ mod tests {
             }))
         };
         assert_eq!(mask(&["fpir_target"]).unwrap(), [SettingsField::FpirTarget]);
-        assert_eq!(mask(&["*"]).unwrap().len(), 5);
+        assert_eq!(mask(&["*"]).unwrap().len(), 7);
         for wrong in [vec![], vec!["revision"], vec!["display_name", "etag"], vec!["settings.display_name"]] {
             assert!(mask(&wrong).is_err(), "{wrong:?}");
         }
@@ -132,10 +203,32 @@ mod tests {
             groups: vec![GroupId::generate()],
             fpir_target: 0.01,
             keep_pictures: true,
+            access_rules: vec![AccessRule {
+                groups: vec![GroupId::generate()],
+                weekdays: Weekdays::from_iso(&[1, 5]).unwrap(),
+                hours: Hours::from_seconds(79_200, 21_599).unwrap(),
+                on_holidays: true,
+            }],
+            without_clock: WithoutClock::Refuse,
         };
         assert_eq!(settings_from_proto(settings_to_proto(&settings)).unwrap(), settings);
-        let unknown = v1::TerminalSettings { direction: 9, ..settings_to_proto(&settings) };
-        assert!(settings_from_proto(unknown).is_err());
+        let good = settings_to_proto(&settings);
+        let unknown = [
+            v1::TerminalSettings { direction: 9, ..good.clone() },
+            v1::TerminalSettings { without_clock: 9, ..good.clone() },
+        ];
+        assert!(unknown.into_iter().all(|unknown| settings_from_proto(unknown).is_err()));
+        let rule = good.access_rules[0].clone();
+        for wrong in [
+            v1::AccessRule { weekdays: vec![], ..rule.clone() },
+            v1::AccessRule { weekdays: vec![8], ..rule.clone() },
+            v1::AccessRule { start: None, ..rule.clone() },
+            v1::AccessRule { end: Some(v1::TimeOfDay { hours: 24, minutes: 0, seconds: 0 }), ..rule.clone() },
+            v1::AccessRule { groups: vec!["people/1".into()], ..rule.clone() },
+        ] {
+            let wrong = v1::TerminalSettings { access_rules: vec![wrong], ..good.clone() };
+            assert!(settings_from_proto(wrong).is_err());
+        }
     }
 
     #[test]

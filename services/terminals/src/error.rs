@@ -22,7 +22,8 @@ pub enum TerminalError {
     },
     /// The mask names something else than a setting.
     #[error(
-        "update_mask names \"{0}\"; it may name display_name, direction, groups, fpir_target, keep_pictures"
+        "update_mask names \"{0}\"; it may name display_name, direction, groups, fpir_target, keep_pictures, \
+         access_rules, without_clock"
     )]
     Mask(String),
     /// A value is out of its range.

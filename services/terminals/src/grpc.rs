@@ -5,7 +5,9 @@ use rollcall_proto::v1;
 use rollcall_proto::v1::terminal_service_server::{TerminalService, TerminalServiceServer};
 use tonic::{Request, Response, Status};
 
-use crate::convert::{mask_from_proto, revised_to_proto, settings_from_proto, status_to_proto};
+use crate::convert::{
+    groups, lockdown_to_proto, mask_from_proto, revised_to_proto, settings_from_proto, status_to_proto,
+};
 use crate::{Device, TerminalError, Terminals};
 
 /// The service, to add to a server. `software` is the version that terminals of this program tell.
@@ -98,6 +100,17 @@ impl<D: Device> TerminalService for Grpc<D> {
         let by = by(&request)?;
         let opened = self.terminals.open_door(id(&request.get_ref().name)?, by).await;
         opened.map(Response::new).map_err(refused)
+    }
+
+    async fn set_lockdown(
+        &self,
+        request: Request<v1::SetLockdownRequest>,
+    ) -> Result<Response<v1::Lockdown>, Status> {
+        let by = by(&request)?;
+        let request = request.into_inner();
+        let exempt = groups(&request.exempt_groups).map_err(refused)?;
+        let set = self.terminals.set_lockdown(id(&request.terminal)?, request.lockdown, exempt, by).await;
+        set.map(|lockdown| Response::new(lockdown_to_proto(&lockdown))).map_err(refused)
     }
 
     async fn update_terminal_settings(

@@ -1,23 +1,28 @@
 //! The devices at the doors: which one this is, how it is, and what it is told.
 //!
 //! A terminal that stands alone knows one: itself. Its identity is made once and kept with its settings; every change
-//! of these is a revision, and the event log is told of each.
+//! of these is a revision, and the event log is told of each. [`access`] says who may pass when; a [`Lockdown`] is kept
+//! beside the settings and survives a restart.
 //!
 //! Not here: cameras, doors and the event log. The program gives them as a [`Device`].
 
+pub mod access;
 mod configured;
 mod convert;
 mod error;
 mod grpc;
 mod identity;
+mod lockdown;
 mod machine;
 mod settings;
 mod store;
 mod terminals;
 
+pub use access::{AccessRule, Moment, Refusal, WithoutClock};
 pub use error::TerminalError;
 pub use grpc::{Grpc, service};
 pub use identity::{Identity, hardware_id};
+pub use lockdown::Lockdown;
 pub use machine::Machine;
 pub use settings::{Revised, Settings, SettingsField};
 pub use store::MIGRATIONS;

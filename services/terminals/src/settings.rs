@@ -5,7 +5,8 @@ use rollcall_core::{GroupId, limits};
 use rollcall_proto::v1::Direction;
 use sha2::{Digest as _, Sha256};
 
-use crate::{TerminalError, convert};
+use crate::access::check_groups;
+use crate::{AccessRule, TerminalError, WithoutClock, convert};
 
 /// What a terminal is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,12 +15,16 @@ pub struct Settings {
     pub display_name: String,
     /// Which way people pass it.
     pub direction: Direction,
-    /// Whose people may be matched here; empty: everybody's. Groups that do not exist have no people.
+    /// Whose people may be matched and pass here; empty: everybody's. Groups that do not exist have no people.
     pub groups: Vec<GroupId>,
     /// The false positive identification rate accepted.
     pub fpir_target: f64,
     /// Keep enrolment pictures.
     pub keep_pictures: bool,
+    /// When people pass; none: always. See [`crate::access`].
+    pub access_rules: Vec<AccessRule>,
+    /// What becomes of them while the clock was not set.
+    pub without_clock: WithoutClock,
 }
 
 /// One setting.
@@ -35,12 +40,23 @@ pub enum SettingsField {
     FpirTarget,
     /// `keep_pictures`
     KeepPictures,
+    /// `access_rules`
+    AccessRules,
+    /// `without_clock`
+    WithoutClock,
 }
 
 impl SettingsField {
     /// Every one.
-    pub const ALL: [Self; 5] =
-        [Self::DisplayName, Self::Direction, Self::Groups, Self::FpirTarget, Self::KeepPictures];
+    pub const ALL: [Self; 7] = [
+        Self::DisplayName,
+        Self::Direction,
+        Self::Groups,
+        Self::FpirTarget,
+        Self::KeepPictures,
+        Self::AccessRules,
+        Self::WithoutClock,
+    ];
 
     /// As in an update mask.
     pub const fn as_str(self) -> &'static str {
@@ -50,6 +66,8 @@ impl SettingsField {
             Self::Groups => "groups",
             Self::FpirTarget => "fpir_target",
             Self::KeepPictures => "keep_pictures",
+            Self::AccessRules => "access_rules",
+            Self::WithoutClock => "without_clock",
         }
     }
 }
@@ -70,7 +88,8 @@ impl Revised {
     }
 
     /// The hash that the event log keeps: of the settings in the encoding of the contract, fields in their order,
-    /// without revision and etag.
+    /// without revision and etag. A setting that a later version adds is not in the encoding while it has its default, so
+    /// that what was hashed before has the same hash.
     pub fn sha256(&self) -> [u8; 32] {
         Sha256::digest(convert::settings_to_proto(&self.settings).encode_to_vec()).into()
     }
@@ -96,6 +115,8 @@ impl Revised {
                 SettingsField::Groups => settings.groups.clone_from(&wanted.groups),
                 SettingsField::FpirTarget => settings.fpir_target = wanted.fpir_target,
                 SettingsField::KeepPictures => settings.keep_pictures = wanted.keep_pictures,
+                SettingsField::AccessRules => settings.access_rules.clone_from(&wanted.access_rules),
+                SettingsField::WithoutClock => settings.without_clock = wanted.without_clock,
             }
         }
         settings.check()?;
@@ -122,17 +143,19 @@ impl Settings {
         if self.direction == Direction::Unspecified {
             return wrong("direction", "is not given; say DIRECTION_IN or DIRECTION_OUT".to_owned());
         }
-        if self.groups.len() > limits::TERMINAL_GROUPS {
-            return wrong(
-                "groups",
-                format!("has {} groups; give at most {}", self.groups.len(), limits::TERMINAL_GROUPS),
-            );
-        }
+        check_groups("groups", &self.groups)?;
         if !limits::FPIR_TARGET.contains(&self.fpir_target) {
             let (least, most) = (limits::FPIR_TARGET.start(), limits::FPIR_TARGET.end());
             return wrong("fpir_target", format!("is {}; give {least} to {most}", self.fpir_target));
         }
-        Ok(())
+        let rules = self.access_rules.len();
+        if rules > limits::ACCESS_RULES {
+            return wrong(
+                "access_rules",
+                format!("has {rules} rules; give at most {}", limits::ACCESS_RULES),
+            );
+        }
+        self.access_rules.iter().try_for_each(AccessRule::check)
     }
 }
 
@@ -155,6 +178,8 @@ mod tests {
             groups: Vec::new(),
             fpir_target: 0.001,
             keep_pictures: false,
+            access_rules: Vec::new(),
+            without_clock: WithoutClock::Allow,
         };
         Revised { settings, revision: 7 }
     }

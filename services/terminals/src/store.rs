@@ -1,14 +1,17 @@
-//! The tables of this service: who this terminal is, its settings, and what the configuration file last said.
+//! The tables of this service: who this terminal is, its settings with the rules of its door, its lockdown, and what the
+//! configuration file last said.
 
-use rollcall_core::{GroupId, TerminalId, UtcInstant};
+use rollcall_core::{GroupId, Hours, TerminalId, UtcInstant, Weekdays};
 use rollcall_proto::v1::Direction;
 use rollcall_store::{Migration, StoreError, Tx, dialect, on};
 
 use crate::configured::Configured;
-use crate::{Revised, Settings, TerminalError};
+use crate::{AccessRule, Lockdown, Revised, Settings, TerminalError, WithoutClock};
 
 /// The tables, as they came to be.
-pub const MIGRATIONS: &[Migration] = &[Migration {
+pub const MIGRATIONS: &[Migration] = &[SETTINGS, ACCESS];
+
+const SETTINGS: Migration = Migration {
     name: "terminals/0001_settings",
     sql: "
         create table terminal_self (
@@ -34,7 +37,33 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             value TEXT not null
         ) STRICT;
     ",
-}];
+};
+
+/// `without_clock` is 0 for allow and 1 for refuse.
+const ACCESS: Migration = Migration {
+    name: "terminals/0002_access",
+    sql: "
+        alter table terminal_settings add column without_clock INTEGER not null default 0;
+        create table terminal_access_rule (
+            terminal_id BLOB not null references terminal_settings (terminal_id),
+            position INTEGER not null,
+            groups BLOB not null check (length(groups) % 16 = 0),
+            weekdays INTEGER not null,
+            start_s INTEGER not null,
+            end_s INTEGER not null,
+            on_holidays INTEGER not null check (on_holidays in (0, 1)),
+            primary key (terminal_id, position)
+        ) STRICT;
+        create table terminal_lockdown (
+            terminal_id BLOB primary key,
+            is_on INTEGER not null check (is_on in (0, 1)),
+            exempt_groups BLOB not null check (length(exempt_groups) % 16 = 0),
+            since_us INTEGER not null,
+            asked_by TEXT not null,
+            is_announced INTEGER not null check (is_announced in (0, 1))
+        ) STRICT;
+    ",
+};
 
 #[derive(sqlx::FromRow)]
 struct SelfRow {
@@ -85,6 +114,25 @@ struct SettingsRow {
     groups: Vec<u8>,
     fpir_target: f64,
     keep_pictures: i64,
+    without_clock: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct RuleRow {
+    groups: Vec<u8>,
+    weekdays: i64,
+    start_s: i64,
+    end_s: i64,
+    on_holidays: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct LockdownRow {
+    is_on: i64,
+    exempt_groups: Vec<u8>,
+    since_us: i64,
+    asked_by: String,
+    is_announced: i64,
 }
 
 /// Settings, and the revision that the event log was last told of.
@@ -96,12 +144,22 @@ pub(crate) struct Stored {
 /// The settings; in a write nobody else changes them until it ends.
 pub(crate) async fn settings(tx: &mut Tx, terminal: TerminalId) -> Result<Option<Stored>, TerminalError> {
     let select =
-        "select revision, announced_revision, display_name, direction, groups, fpir_target, keep_pictures
-        from terminal_settings where terminal_id = $1";
+        "select revision, announced_revision, display_name, direction, groups, fpir_target, keep_pictures,
+            without_clock from terminal_settings where terminal_id = $1";
     let row = on!(tx, connection => {
         sqlx::query_as::<_, SettingsRow>(select).bind(terminal.as_bytes()).fetch_optional(connection).await
     })?;
-    row.map(stored).transpose()
+    let Some(row) = row else { return Ok(None) };
+    let rules: Vec<RuleRow> = on!(tx, connection => {
+        sqlx::query_as(
+            "select groups, weekdays, start_s, end_s, on_holidays from terminal_access_rule
+                where terminal_id = $1 order by position",
+        )
+        .bind(terminal.as_bytes())
+        .fetch_all(connection)
+        .await
+    })?;
+    stored(row, rules).map(Some)
 }
 
 /// Keeps everybody else from changing the settings until this transaction ends.
@@ -116,20 +174,44 @@ pub(crate) async fn lock_settings(tx: &mut Tx, terminal: TerminalId) -> Result<(
     })
 }
 
-fn stored(row: SettingsRow) -> Result<Stored, TerminalError> {
+fn stored(row: SettingsRow, rules: Vec<RuleRow>) -> Result<Stored, TerminalError> {
     let direction = i32::try_from(row.direction).ok().and_then(|value| Direction::try_from(value).ok());
-    let groups = row.groups.chunks_exact(16).map(GroupId::try_from).collect::<Result<_, _>>();
     let settings = Settings {
         display_name: row.display_name,
         direction: direction.ok_or(TerminalError::Unreadable("direction"))?,
-        groups: groups.map_err(|_| TerminalError::Unreadable("groups"))?,
+        groups: groups(&row.groups)?,
         fpir_target: row.fpir_target,
         keep_pictures: row.keep_pictures != 0,
+        access_rules: rules.into_iter().map(rule).collect::<Result<_, _>>()?,
+        without_clock: match row.without_clock {
+            0 => WithoutClock::Allow,
+            1 => WithoutClock::Refuse,
+            _ => return Err(TerminalError::Unreadable("without_clock")),
+        },
     };
     Ok(Stored {
         revised: Revised { settings, revision: row.revision },
         announced_revision: row.announced_revision,
     })
+}
+
+fn rule(row: RuleRow) -> Result<AccessRule, TerminalError> {
+    const DAMAGED: TerminalError = TerminalError::Unreadable("access_rules");
+    Ok(AccessRule {
+        groups: groups(&row.groups)?,
+        weekdays: Weekdays::from_bits(row.weekdays).ok_or(DAMAGED)?,
+        hours: Hours::from_seconds(row.start_s, row.end_s).ok_or(DAMAGED)?,
+        on_holidays: row.on_holidays != 0,
+    })
+}
+
+fn groups(bytes: &[u8]) -> Result<Vec<GroupId>, TerminalError> {
+    let groups = bytes.chunks(16).map(GroupId::try_from).collect::<Result<_, _>>();
+    groups.map_err(|_| TerminalError::Unreadable("groups"))
+}
+
+fn bytes(groups: &[GroupId]) -> Vec<u8> {
+    groups.iter().flat_map(|group| group.to_bytes()).collect()
 }
 
 pub(crate) async fn put_settings(
@@ -140,29 +222,116 @@ pub(crate) async fn put_settings(
     now: UtcInstant,
 ) -> Result<(), StoreError> {
     let settings = &revised.settings;
-    let groups: Vec<u8> = settings.groups.iter().flat_map(|group| group.to_bytes()).collect();
     on!(tx, connection => {
         sqlx::query(
             "insert into terminal_settings (terminal_id, revision, announced_revision, display_name, direction,
-                groups, fpir_target, keep_pictures, changed_by, change_time_us)
-            values ($1, $2, 0, $3, $4, $5, $6, $7, $8, $9)
+                groups, fpir_target, keep_pictures, changed_by, change_time_us, without_clock)
+            values ($1, $2, 0, $3, $4, $5, $6, $7, $8, $9, $10)
             on conflict (terminal_id) do update set revision = excluded.revision,
                 display_name = excluded.display_name, direction = excluded.direction, groups = excluded.groups,
                 fpir_target = excluded.fpir_target, keep_pictures = excluded.keep_pictures,
-                changed_by = excluded.changed_by, change_time_us = excluded.change_time_us",
+                changed_by = excluded.changed_by, change_time_us = excluded.change_time_us,
+                without_clock = excluded.without_clock",
         )
         .bind(terminal.as_bytes())
         .bind(revised.revision)
         .bind(&settings.display_name)
         .bind(i64::from(i32::from(settings.direction)))
-        .bind(&groups)
+        .bind(bytes(&settings.groups))
         .bind(settings.fpir_target)
         .bind(i64::from(settings.keep_pictures))
         .bind(by)
         .bind(now.micros())
+        .bind(match settings.without_clock {
+            WithoutClock::Allow => 0_i64,
+            WithoutClock::Refuse => 1,
+        })
         .execute(connection)
         .await
         .map(|_| ())
+    })?;
+    put_rules(tx, terminal, &settings.access_rules).await
+}
+
+async fn put_rules(tx: &mut Tx, terminal: TerminalId, rules: &[AccessRule]) -> Result<(), StoreError> {
+    on!(tx, connection => {
+        sqlx::query("delete from terminal_access_rule where terminal_id = $1")
+            .bind(terminal.as_bytes())
+            .execute(&mut *connection)
+            .await?;
+        for (position, rule) in (0_i64..).zip(rules) {
+            let (start_s, end_s) = rule.hours.seconds();
+            sqlx::query(
+                "insert into terminal_access_rule (terminal_id, position, groups, weekdays, start_s, end_s,
+                    on_holidays) values ($1, $2, $3, $4, $5, $6, $7)",
+            )
+            .bind(terminal.as_bytes())
+            .bind(position)
+            .bind(bytes(&rule.groups))
+            .bind(rule.weekdays.bits())
+            .bind(start_s)
+            .bind(end_s)
+            .bind(i64::from(rule.on_holidays))
+            .execute(&mut *connection)
+            .await?;
+        }
+        Ok(())
+    })
+}
+
+/// The lockdown, and whether the device was told of it.
+pub(crate) async fn lockdown(tx: &mut Tx, terminal: TerminalId) -> Result<(Lockdown, bool), TerminalError> {
+    let row: Option<LockdownRow> = on!(tx, connection => {
+        sqlx::query_as(
+            "select is_on, exempt_groups, since_us, asked_by, is_announced from terminal_lockdown
+                where terminal_id = $1",
+        )
+        .bind(terminal.as_bytes())
+        .fetch_optional(connection)
+        .await
+    })?;
+    let Some(row) = row else { return Ok((Lockdown::default(), true)) };
+    let lockdown = Lockdown {
+        is_on: row.is_on != 0,
+        exempt: groups(&row.exempt_groups)?,
+        since: Some(UtcInstant::from_micros(row.since_us)),
+        by: row.asked_by,
+    };
+    Ok((lockdown, row.is_announced != 0))
+}
+
+/// A lockdown of which the device is still to be told.
+pub(crate) async fn put_lockdown(
+    tx: &mut Tx,
+    terminal: TerminalId,
+    lockdown: &Lockdown,
+) -> Result<(), StoreError> {
+    on!(tx, connection => {
+        sqlx::query(
+            "insert into terminal_lockdown (terminal_id, is_on, exempt_groups, since_us, asked_by, is_announced)
+            values ($1, $2, $3, $4, $5, 0)
+            on conflict (terminal_id) do update set is_on = excluded.is_on,
+                exempt_groups = excluded.exempt_groups, since_us = excluded.since_us,
+                asked_by = excluded.asked_by, is_announced = 0",
+        )
+        .bind(terminal.as_bytes())
+        .bind(i64::from(lockdown.is_on))
+        .bind(bytes(&lockdown.exempt))
+        .bind(lockdown.since.map_or(0, UtcInstant::micros))
+        .bind(&lockdown.by)
+        .execute(connection)
+        .await
+        .map(|_| ())
+    })
+}
+
+pub(crate) async fn put_lockdown_announced(tx: &mut Tx, terminal: TerminalId) -> Result<(), StoreError> {
+    on!(tx, connection => {
+        sqlx::query("update terminal_lockdown set is_announced = 1 where terminal_id = $1")
+            .bind(terminal.as_bytes())
+            .execute(connection)
+            .await
+            .map(|_| ())
     })
 }
 

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rollcall_core::{Fault, TerminalId, UtcInstant};
+use rollcall_core::{Fault, GroupId, TerminalId, UtcInstant};
 use rollcall_proto::v1::{CameraState, ClockQuality};
 use rollcall_store::{Db, StoreError, Writes};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::configured::{self, Configured};
-use crate::{Identity, Machine, Revised, Settings, SettingsField, TerminalError, store};
+use crate::{Identity, Lockdown, Machine, Revised, Settings, SettingsField, TerminalError, store};
 
 /// What the rest of the program does for this service.
 pub trait Device: Send + Sync + 'static {
@@ -33,6 +33,14 @@ pub trait Device: Send + Sync + 'static {
     /// # Errors
     /// When they are not in the log, or not obeyed.
     fn obey(&self, settings: &Revised) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Tells the event log that the door is locked down or released, and who asked for it, and the door. Called once for
+    /// each change, in their order, and again after a start that finds it undone. Whoever decides who passes has it from
+    /// [`Terminals::watch_lockdown`] before.
+    ///
+    /// # Errors
+    /// When it is not in the log, or the door was not told.
+    fn lock_down(&self, lockdown: &Lockdown) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
 /// How the parts of a terminal are that this service does not know itself.
@@ -69,6 +77,8 @@ pub struct Status {
     pub machine: Machine,
     /// The program's parts.
     pub readings: Readings,
+    /// Whether the door is locked down.
+    pub lockdown: Lockdown,
 }
 
 /// See the module. A clone is another handle to the same.
@@ -91,6 +101,8 @@ struct Inner<D> {
     started: Instant,
     /// One change at a time, so that they are obeyed in their order.
     turn: Semaphore,
+    /// What is in force at the door.
+    lockdown: watch::Sender<Lockdown>,
 }
 
 impl Identity {
@@ -124,11 +136,24 @@ impl Identity {
 }
 
 impl<D: Device> Terminals<D> {
-    /// The service. `data_folder` is where the disk is looked at.
-    pub fn new(identity: Identity, db: Db, writes: Writes, device: D, data_folder: PathBuf) -> Self {
+    /// The service, with the lockdown that an earlier run was told of in force from the first moment. `data_folder` is
+    /// where the disk is looked at.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn open(
+        identity: Identity,
+        db: Db,
+        writes: Writes,
+        device: D,
+        data_folder: PathBuf,
+    ) -> Result<Self, TerminalError> {
         let started = Instant::now();
         let turn = Semaphore::new(1);
-        Self { inner: Arc::new(Inner { identity, db, writes, device, data_folder, started, turn }) }
+        let (lockdown, _) = store::lockdown(&mut db.read().await?, identity.terminal).await?;
+        let lockdown = watch::Sender::new(lockdown);
+        let inner = Inner { identity, db, writes, device, data_folder, started, turn, lockdown };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Which terminal this is.
@@ -158,6 +183,7 @@ impl<D: Device> Terminals<D> {
             uptime: self.inner.started.elapsed(),
             machine: Machine::read(&self.inner.data_folder),
             readings,
+            lockdown: self.lockdown(),
         })
     }
 
@@ -170,6 +196,35 @@ impl<D: Device> Terminals<D> {
         let this = self.clone();
         let opening = async move { this.inner.device.open_door(&by).await.map_err(TerminalError::Refused) };
         self.inner.writes.run(opening).await
+    }
+
+    /// The lockdown in force.
+    pub fn lockdown(&self) -> Lockdown {
+        self.inner.lockdown.borrow().clone()
+    }
+
+    /// The lockdown in force, and each change of it.
+    pub fn watch_lockdown(&self) -> watch::Receiver<Lockdown> {
+        self.inner.lockdown.subscribe()
+    }
+
+    /// Locks the door down, or ends that. Asking for what is there changes nothing. The door is locked down before it is
+    /// stored, and released only after.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`, `FIELD_INVALID`. When it could not be stored, the database's: a lockdown is in force then until the
+    /// next start, a release is not. When the device could not be told, its fault; the next start tells it.
+    pub async fn set_lockdown(
+        &self,
+        terminal: TerminalId,
+        is_on: bool,
+        exempt: Vec<GroupId>,
+        by: String,
+    ) -> Result<Lockdown, TerminalError> {
+        self.known(terminal)?;
+        let asked = Lockdown::asked(is_on, exempt, by, UtcInstant::now())?;
+        let this = self.clone();
+        self.inner.writes.run(async move { this.inner.lock_down(asked).await }).await
     }
 
     /// Changes the settings that `mask` names, obeys them and tells the event log.
@@ -190,7 +245,7 @@ impl<D: Device> Terminals<D> {
         self.inner.writes.run(async move { this.inner.change(&wanted, &mask, &etag, &by).await }).await
     }
 
-    /// Obeys settings that an earlier run stored and did not tell the log of.
+    /// Obeys settings and a lockdown that an earlier run stored and did not tell the log of.
     ///
     /// # Errors
     /// The device's fault; the database.
@@ -198,6 +253,7 @@ impl<D: Device> Terminals<D> {
         let this = self.clone();
         let announce = async move {
             let _turn = this.inner.turn.acquire().await;
+            this.inner.announce_lockdown().await?;
             this.inner.announce().await.map(|_| ())
         };
         self.inner.writes.run(announce).await
@@ -253,6 +309,58 @@ impl<D: Device> Inner<D> {
             tracing::info!(revision = after.revision, by, "settings changed");
         }
         self.announce().await
+    }
+
+    async fn lock_down(&self, asked: Lockdown) -> Result<Lockdown, TerminalError> {
+        let _turn = self.turn.acquire().await;
+        if asked.is_on {
+            self.put_in_force(&asked);
+        }
+        let stored = self.store_lockdown(&asked).await;
+        if stored.is_err() && asked.is_on {
+            // The log has room of its own: it is told although the site's database cannot be.
+            self.device.lock_down(&asked).await.map_err(TerminalError::Refused)?;
+        }
+        let lockdown = stored?;
+        self.put_in_force(&lockdown);
+        self.announce_lockdown().await?;
+        Ok(lockdown)
+    }
+
+    fn put_in_force(&self, lockdown: &Lockdown) {
+        self.lockdown.send_if_modified(|current| {
+            let differs = !current.is_same(lockdown);
+            if differs {
+                current.clone_from(lockdown);
+            }
+            differs
+        });
+    }
+
+    /// What is stored then: `asked`, or what was there where it comes to the same.
+    async fn store_lockdown(&self, asked: &Lockdown) -> Result<Lockdown, TerminalError> {
+        let mut tx = self.db.write().await?;
+        let (before, _) = store::lockdown(&mut tx, self.identity.terminal).await?;
+        if before.is_same(asked) {
+            return Ok(before);
+        }
+        store::put_lockdown(&mut tx, self.identity.terminal, asked).await?;
+        tx.commit().await?;
+        tracing::warn!(is_on = asked.is_on, by = asked.by, "lockdown changed");
+        Ok(asked.clone())
+    }
+
+    /// Tells the device of the lockdown, unless that was done.
+    async fn announce_lockdown(&self) -> Result<(), TerminalError> {
+        let terminal = self.identity.terminal;
+        let (lockdown, is_announced) = store::lockdown(&mut self.db.read().await?, terminal).await?;
+        if !is_announced {
+            self.device.lock_down(&lockdown).await.map_err(TerminalError::Refused)?;
+            let mut tx = self.db.write().await?;
+            store::put_lockdown_announced(&mut tx, terminal).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     /// Obeys the settings in force and tells the log of them, unless that was done.

@@ -4,12 +4,13 @@
 
 use std::sync::{Arc, Mutex};
 
-use rollcall_core::{Caller, CallerId, Fault, Reason, Role, TerminalId, TokenId};
+use rollcall_core::{Caller, CallerId, Fault, GroupId, Hours, Reason, Role, TerminalId, TokenId, Weekdays};
 use rollcall_proto::v1::terminal_service_server::TerminalService as _;
 use rollcall_proto::v1::{self, CameraState, ClockQuality, Direction};
 use rollcall_store::{Db, Writes};
 use rollcall_terminals::{
-    Device, Grpc, Identity, MIGRATIONS, Readings, Revised, Settings, SettingsField, Terminals,
+    AccessRule, Device, Grpc, Identity, Lockdown, MIGRATIONS, Readings, Revised, Settings, SettingsField,
+    Terminals, WithoutClock,
 };
 use tonic::Request;
 
@@ -17,6 +18,7 @@ use tonic::Request;
 #[derive(Clone, Default)]
 struct Fake {
     obeyed: Arc<Mutex<Vec<i64>>>,
+    locked: Arc<Mutex<Vec<Lockdown>>>,
     broken: Arc<Mutex<bool>>,
 }
 
@@ -46,6 +48,14 @@ impl Device for Fake {
         self.obeyed.lock().unwrap().push(settings.revision);
         Ok(())
     }
+
+    async fn lock_down(&self, lockdown: &Lockdown) -> Result<(), Fault> {
+        if *self.broken.lock().unwrap() {
+            return Err(Fault::new(Reason::Unavailable, "the log cannot be written"));
+        }
+        self.locked.lock().unwrap().push(lockdown.clone());
+        Ok(())
+    }
 }
 
 fn settings() -> Settings {
@@ -55,12 +65,14 @@ fn settings() -> Settings {
         groups: Vec::new(),
         fpir_target: 0.001,
         keep_pictures: false,
+        access_rules: Vec::new(),
+        without_clock: WithoutClock::default(),
     }
 }
 
 async fn open(db: &Db, device: Fake) -> Terminals<Fake> {
     let identity = Identity::open(db, "a machine", &settings()).await.unwrap();
-    Terminals::new(identity, db.clone(), Writes::new(), device, "/tmp".into())
+    Terminals::open(identity, db.clone(), Writes::new(), device, "/tmp".into()).await.unwrap()
 }
 
 fn request<T>(message: T) -> Request<T> {
@@ -176,6 +188,100 @@ rollcall_store::both_engines! {
             assert_eq!(reason(&status), expected);
         }
         assert_eq!(*device.obeyed.lock().unwrap(), [2]);
+    }
+
+    async fn access_rules_are_kept_in_their_order_and_replaced_whole(db: Db) {
+        let terminals = open(&db, Fake::default()).await;
+        let id = terminals.identity().terminal;
+        let rule = |day: i32, groups| AccessRule {
+            groups,
+            weekdays: Weekdays::from_iso(&[day]).unwrap(),
+            hours: Hours::from_seconds(79_200, 21_600).unwrap(),
+            on_holidays: day == 7,
+        };
+        let access_rules = vec![rule(7, vec![GroupId::generate(), GroupId::generate()]), rule(1, Vec::new())];
+        let wanted = Settings { access_rules, without_clock: WithoutClock::Refuse, ..settings() };
+        let before = terminals.settings(id).await.unwrap();
+        let mask = vec![SettingsField::AccessRules];
+        let update = |wanted: &Settings, mask: &[SettingsField]| {
+            terminals.update(id, wanted.clone(), mask.to_vec(), String::new(), "tokens/x".into())
+        };
+        let after = update(&wanted, &mask).await.unwrap();
+        assert_eq!(after.settings, Settings { without_clock: WithoutClock::Allow, ..wanted.clone() });
+        assert!(after.revision == 2 && after.sha256() != before.sha256());
+        assert_eq!(update(&wanted, &mask).await.unwrap(), after, "no change is no revision");
+        let all = update(&wanted, &SettingsField::ALL).await.unwrap();
+        assert_eq!((all.revision, &all.settings), (3, &wanted));
+        let restarted = open(&db, Fake::default()).await;
+        assert_eq!(restarted.settings(id).await.unwrap(), all);
+        let none = update(&settings(), &SettingsField::ALL).await.unwrap();
+        assert_eq!((none.revision, none.sha256()), (4, before.sha256()));
+        assert_eq!(restarted.settings(id).await.unwrap(), none);
+    }
+
+    async fn a_lockdown_is_told_once_in_force_at_once_and_survives_a_restart(db: Db) {
+        let device = Fake::default();
+        let terminals = open(&db, device.clone()).await;
+        let id = terminals.identity().terminal;
+        assert_eq!(terminals.lockdown(), Lockdown::default());
+        let mut watch = terminals.watch_lockdown();
+        let group = GroupId::generate();
+        let set = |is_on, exempt| terminals.set_lockdown(id, is_on, exempt, "tokens/x".into());
+        set(false, vec![]).await.unwrap();
+        assert!(device.locked.lock().unwrap().is_empty() && !watch.has_changed().unwrap(), "it was not on");
+        let first = set(true, vec![group]).await.unwrap();
+        assert!(watch.has_changed().unwrap() && watch.borrow_and_update().is_on);
+        assert_eq!(set(true, vec![group, group]).await.unwrap(), first, "the same again is the first");
+        assert_eq!(*device.locked.lock().unwrap(), [first.clone()]);
+        assert_eq!((first.by.as_str(), &first.exempt[..]), ("tokens/x", &[group][..]));
+
+        let restarted = open(&db, device.clone()).await;
+        assert_eq!(restarted.lockdown(), first);
+        assert_eq!(restarted.status(id).await.unwrap().lockdown, first);
+        restarted.catch_up().await.unwrap();
+        assert_eq!(device.locked.lock().unwrap().len(), 1, "the log was told");
+
+        let nobody = restarted.set_lockdown(id, true, vec![], "accounts/y".into()).await.unwrap();
+        assert!(nobody.exempt.is_empty());
+        let over = restarted.set_lockdown(id, false, vec![], "accounts/y".into()).await.unwrap();
+        assert_eq!(*device.locked.lock().unwrap(), [first, nobody, over.clone()]);
+        assert_eq!(open(&db, device).await.lockdown(), over);
+    }
+
+    async fn a_lockdown_that_the_log_could_not_be_told_of_is_in_force_and_told_after_the_next_start(db: Db) {
+        let device = Fake::default();
+        let terminals = open(&db, device.clone()).await;
+        let id = terminals.identity().terminal;
+        *device.broken.lock().unwrap() = true;
+        let error = terminals.set_lockdown(id, true, vec![], "tokens/x".into()).await.unwrap_err();
+        assert_eq!(error.fault().reason, Reason::Unavailable);
+        assert!(terminals.lockdown().is_on);
+        *device.broken.lock().unwrap() = false;
+        let restarted = open(&db, device.clone()).await;
+        assert!(restarted.lockdown().is_on);
+        restarted.catch_up().await.unwrap();
+        restarted.catch_up().await.unwrap();
+        assert_eq!(*device.locked.lock().unwrap(), [restarted.lockdown()]);
+    }
+
+    async fn a_lockdown_over_the_api_says_who_asked_and_is_in_the_status(db: Db) {
+        let terminals = open(&db, Fake::default()).await;
+        let name = terminals.identity().terminal.name();
+        let grpc = Grpc::new(terminals, "1.2.3");
+        let group = GroupId::generate().name();
+        let ask = v1::SetLockdownRequest { terminal: name.clone(), lockdown: true, exempt_groups: vec![group] };
+        let on = grpc.set_lockdown(request(ask.clone())).await.unwrap().into_inner();
+        assert!(on.lockdown && on.by.starts_with("tokens/") && on.change_time.is_some());
+        assert_eq!(on.exempt_groups, ask.exempt_groups);
+        let status = grpc.get_terminal_status(request(v1::GetTerminalStatusRequest { name })).await.unwrap();
+        assert_eq!(status.into_inner().lockdown, Some(on));
+        for (wrong, expected) in [
+            (v1::SetLockdownRequest { lockdown: false, ..ask.clone() }, "FIELD_INVALID"),
+            (v1::SetLockdownRequest { exempt_groups: vec!["people/1".into()], ..ask.clone() }, "FIELD_INVALID"),
+            (v1::SetLockdownRequest { terminal: TerminalId::generate().name(), ..ask }, "NOT_FOUND"),
+        ] {
+            assert_eq!(reason(&grpc.set_lockdown(request(wrong)).await.unwrap_err()), expected);
+        }
     }
 
     async fn a_terminal_without_a_door_says_so_and_adoption_is_the_hubs(db: Db) {

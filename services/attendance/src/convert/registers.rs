@@ -1,7 +1,8 @@
 //! Timetable, registers and reports between the contract's types and ours.
 
 use rollcall_core::{
-    BadName, GroupId, PeriodId, PersonId, SiteDay, SiteTime, SiteZone, TerminalId, UtcInstant, limits,
+    BadName, GroupId, Hours, PeriodId, PersonId, SiteDay, SiteTime, SiteZone, TerminalId, UtcInstant,
+    Weekdays, limits,
 };
 use rollcall_proto::v1;
 use rollcall_store::requests::RequestId;
@@ -15,7 +16,7 @@ use crate::register::{self, Mark};
 use crate::registers::{Line, NewMark, Register};
 use crate::reports::{ReportRange, ReportRow, Subject};
 use crate::store::timetable::{Settings, StoredPeriod};
-use crate::timetable::{Hours, Override, Period, Session, SessionName, Weekdays, seconds};
+use crate::timetable::{Override, Period, Session, SessionName};
 
 fn field(field: &'static str, problem: impl Into<String>) -> AttendanceError {
     AttendanceError::Field { field, problem: problem.into() }
@@ -71,8 +72,8 @@ fn time(name: &'static str, time: Option<v1::TimeOfDay>) -> Result<SiteTime, Att
 }
 
 fn time_of_day(time: SiteTime) -> v1::TimeOfDay {
-    let seconds = i32::try_from(seconds(time)).unwrap_or(0);
-    v1::TimeOfDay { hours: seconds / 3_600, minutes: seconds / 60 % 60, seconds: seconds % 60 }
+    let (hours, minutes) = (time.hour().into(), time.minute().into());
+    v1::TimeOfDay { hours, minutes, seconds: time.second().into() }
 }
 
 fn timestamp(instant: UtcInstant) -> prost_types::Timestamp {

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use rollcall_core::{GroupId, PeriodId, SiteDay, SiteTime, SiteZone, TerminalId, UtcInstant};
+use rollcall_core::{GroupId, Hours, PeriodId, SiteDay, SiteZone, TerminalId, UtcInstant, Weekdays};
 use rollcall_store::{Migration, StoreError, Tx, dialect, on};
 
 use crate::codes::CodeSet;
-use crate::timetable::{Hours, Override, Period, SessionName, Weekdays, day_from_text, seconds};
+use crate::timetable::{Override, Period, SessionName, day_from_text};
 
 /// The tables.
 pub(crate) const MIGRATION: Migration = Migration {
@@ -123,7 +123,7 @@ impl PeriodRow {
             display_name: self.display_name,
             group: GroupId::try_from(&self.group_id[..]).ok()?,
             weekdays: Weekdays::from_bits(self.weekdays)?,
-            hours: Hours { start: time(self.start_s)?, end: time(self.end_s)? },
+            hours: Hours::from_seconds(self.start_s, self.end_s)?,
             early_minutes: minutes(self.early_minutes)?,
             late_after_minutes: minutes(self.late_after_minutes)?,
             closes_after_minutes: minutes(self.closes_after_minutes)?,
@@ -137,11 +137,6 @@ impl PeriodRow {
                 .collect::<Option<_>>()?,
         })
     }
-}
-
-fn time(seconds: i64) -> Option<SiteTime> {
-    let part = |value: i64| i8::try_from(value).ok();
-    SiteTime::new(part(seconds / 3_600)?, part(seconds / 60 % 60)?, part(seconds % 60)?, 0).ok()
 }
 
 fn code_set(number: i64) -> Option<CodeSet> {
@@ -158,6 +153,7 @@ const fn code_set_number(set: CodeSet) -> i64 {
 /// Adds a period.
 pub(crate) async fn insert_period(tx: &mut Tx, period: &Period, now: UtcInstant) -> Result<(), StoreError> {
     let terminals: Vec<u8> = period.terminals.iter().flat_map(|id| id.to_bytes()).collect();
+    let (start_s, end_s) = period.hours.seconds();
     on!(tx, connection => {
         sqlx::query(
             "insert into attendance_period (period_id, group_id, display_name, weekdays, start_s, end_s,
@@ -169,8 +165,8 @@ pub(crate) async fn insert_period(tx: &mut Tx, period: &Period, now: UtcInstant)
         .bind(period.group.as_bytes())
         .bind(&period.display_name)
         .bind(period.weekdays.bits())
-        .bind(i64::from(seconds(period.hours.start)))
-        .bind(i64::from(seconds(period.hours.end)))
+        .bind(start_s)
+        .bind(end_s)
         .bind(i64::from(period.early_minutes))
         .bind(i64::from(period.late_after_minutes))
         .bind(i64::from(period.closes_after_minutes))
@@ -275,6 +271,49 @@ pub(crate) async fn periods_on(
     rows.into_iter().map(|row| row.parse().map(|stored| stored.period)).collect()
 }
 
+/// How many periods lie how to a day.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub(crate) struct PeriodsAround {
+    /// Over before it.
+    pub(crate) ended: i64,
+    /// In force on it, whatever the day of the week.
+    pub(crate) in_force: i64,
+    /// Begin after it.
+    pub(crate) to_come: i64,
+    /// Have a session on it.
+    pub(crate) sessions: i64,
+    /// Have a cancelled one.
+    pub(crate) cancelled: i64,
+}
+
+/// See [`PeriodsAround`].
+pub(crate) async fn periods_around(tx: &mut Tx, day: SiteDay) -> Result<PeriodsAround, StoreError> {
+    let select = "
+        with around as (
+            select case when last_day < $1 then 1 else 0 end as ended,
+                case when first_day <= $1 and (last_day is null or last_day >= $1) then 1 else 0 end as in_force,
+                case when first_day > $1 then 1 else 0 end as to_come,
+                case when (weekdays & $2) <> 0 then 1 else 0 end as is_weekday,
+                case when exists (select 1 from attendance_override o
+                    where o.period_id = p.period_id and o.day = $1 and o.is_cancelled = 1)
+                    then 1 else 0 end as is_cancelled
+            from attendance_period p
+        )
+        select cast(coalesce(sum(ended), 0) as BIGINT) as ended,
+            cast(coalesce(sum(in_force), 0) as BIGINT) as in_force,
+            cast(coalesce(sum(to_come), 0) as BIGINT) as to_come,
+            cast(coalesce(sum(in_force * is_weekday), 0) as BIGINT) as sessions,
+            cast(coalesce(sum(in_force * is_weekday * is_cancelled), 0) as BIGINT) as cancelled
+        from around";
+    on!(tx, connection => {
+        sqlx::query_as(select)
+            .bind(day.to_string())
+            .bind(Weekdays::of(day).bits())
+            .fetch_one(connection)
+            .await
+    })
+}
+
 /// Sets a period's last day.
 pub(crate) async fn set_last_day(tx: &mut Tx, id: PeriodId, day: SiteDay) -> Result<(), StoreError> {
     on!(tx, connection => {
@@ -308,7 +347,7 @@ pub(crate) async fn overrides(
     let parse = |row: OverrideRow| {
         let change = match row.is_cancelled {
             1 => Override::Cancelled,
-            _ => Override::Moved(Hours { start: time(row.start_s?)?, end: time(row.end_s?)? }),
+            _ => Override::Moved(Hours::from_seconds(row.start_s?, row.end_s?)?),
         };
         Some((day_from_text(&row.day)?, change))
     };
@@ -346,8 +385,8 @@ pub(crate) async fn set_override(
         .bind(session.period.as_bytes())
         .bind(&day)
         .bind(i64::from(hours.is_none()))
-        .bind(hours.map(|hours| i64::from(seconds(hours.start))))
-        .bind(hours.map(|hours| i64::from(seconds(hours.end))))
+        .bind(hours.map(|hours| hours.seconds().0))
+        .bind(hours.map(|hours| hours.seconds().1))
         .execute(connection)
         .await
         .map(|_| ())
