@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use rollcall_core::{SiteZone, limits};
 use serde::Deserialize;
 
+use crate::camera;
 use crate::door::config::DoorConfig;
 use crate::recognition::policy::{LivenessConfig, RecognitionConfig};
 
@@ -49,6 +50,9 @@ pub struct Config {
     /// What others reach it by.
     #[serde(default)]
     pub server: Server,
+    /// Where it sees people.
+    #[serde(default)]
+    pub camera: camera::Config,
     /// What it writes about itself.
     #[serde(default)]
     pub log: Log,
@@ -285,10 +289,23 @@ impl Config {
         }
         let mut config = Self::parse(path, &bytes)?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        let door = &mut config.door;
-        let places = [&mut config.data_folder, &mut config.models, &mut door.record, &mut door.inputs];
+        let places = [
+            &mut config.data_folder,
+            &mut config.models,
+            &mut config.door.record,
+            &mut config.door.inputs,
+            &mut config.camera.file,
+        ];
         for place in places.into_iter().flatten() {
             *place = folder.join(&*place);
+        }
+        if let Err(misplaced) = config.camera.settings() {
+            return Err(ConfigError::Wrong {
+                path: path.to_owned(),
+                line: line_of(&bytes, "camera", misplaced.key),
+                key: format!("camera.{}", misplaced.key),
+                problem: misplaced.problem,
+            });
         }
         Ok(config)
     }
@@ -326,6 +343,18 @@ impl Config {
 
 fn line_at(text: &[u8], at: usize) -> usize {
     1 + text.iter().take(at).filter(|byte| **byte == b'\n').count()
+}
+
+/// The line of a key, else of its table.
+fn line_of(text: &[u8], table: &str, key: &str) -> usize {
+    let text = String::from_utf8_lossy(text);
+    let mut lines = (1..).zip(text.lines().map(str::trim)).skip_while(|(_, line)| {
+        line.strip_prefix('[').and_then(|line| line.split(']').next()).map(str::trim) != Some(table)
+    });
+    let header = lines.next().map_or(1, |(number, _)| number);
+    let mut own = lines.take_while(|(_, line)| !line.starts_with('['));
+    own.find(|(_, line)| line.split('=').next().is_some_and(|name| name.trim() == key))
+        .map_or(header, |(number, _)| number)
 }
 
 /// The key of the line that `at` is on, with the table that it belongs to; the line itself where it has none.
@@ -378,13 +407,14 @@ mod tests {
         assert_eq!((whole.terminal.keep_pictures, whole.server.reflection), (Some(false), false));
         assert_eq!(whole.recognition, RecognitionConfig::default());
         assert_eq!(whole.liveness, LivenessConfig::default());
+        assert_eq!(whole.camera, camera::Config::example());
     }
 
     #[test]
     fn the_example_has_every_key() {
         let whole: toml::Table = whole_example().parse().unwrap();
         for (header, table) in [("", Some(&whole))].into_iter().chain(
-            ["site", "terminal", "recognition", "liveness", "door", "server", "log"]
+            ["site", "terminal", "camera", "recognition", "liveness", "door", "server", "log"]
                 .map(|name| (name, whole.get(name).and_then(toml::Value::as_table))),
         ) {
             let unknown = if header.is_empty() { "x = 1".to_owned() } else { format!("[{header}]\nx = 1") };
@@ -423,6 +453,10 @@ mod tests {
             ("[server]\naddress = \"everywhere\"", 2, "server.address", "socket address"),
             ("[server]\naddress = \"1.2.3.4\"", 2, "server.address", "socket address"),
             ("[server]\nnames = [\"a b\"]", 2, "server.names", "neither a host name nor an address"),
+            ("[camera]\nwidth = 10", 2, "camera.width", "is 10; give 48 to 4096"),
+            ("[camera]\ndevice = \"video0\"", 2, "camera.device", "or its path"),
+            ("[camera]\nsource = \"usb\"", 2, "camera.source", "expected one of `auto`"),
+            ("[camera]\nrotate = 90", 2, "camera.rotate", "unknown field"),
             ("[log]\nlevel = \"info\"\nlevel = \"warn\"", 3, "log.level", "duplicate key"),
             ("[log]\n[log]", 2, "[log]", "duplicate key"),
             ("[log]\nlevel = info", 2, "log.level", ""),
@@ -461,13 +495,34 @@ mod tests {
     }
 
     #[test]
+    fn f022_a_key_that_does_nothing_with_the_source_of_the_camera_is_named_with_its_line() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (text, line, key) in [
+            ("[camera]\nsource = \"file\"\nfile = \"a\"\n\n width = 640", 5, "camera.width"),
+            ("[log]\n[ camera ]\nsource = \"v4l\"\n[site]\n", 2, "camera.device"),
+            ("camera = { source = \"file\" }", 1, "camera.file"),
+        ] {
+            std::fs::write(file.path(), text).unwrap();
+            let Err(ConfigError::Wrong { line: at, key: named, .. }) = Config::read(file.path()) else {
+                panic!("{text}")
+            };
+            assert_eq!((at, named.as_str()), (line, key), "{text}");
+        }
+    }
+
+    #[test]
     fn folders_are_relative_to_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.toml");
-        std::fs::write(&path, "data_folder = \"data\"\nmodels = \"/srv/models\"").unwrap();
+        std::fs::write(
+            &path,
+            "data_folder = \"data\"\nmodels = \"/srv/models\"\n[camera]\nsource = \"file\"\nfile = \"a\"",
+        )
+        .unwrap();
         let config = Config::read(&path).unwrap();
         assert_eq!(config.data_folder, Some(folder.path().join("data")));
         assert_eq!(config.models, Some("/srv/models".into()));
+        assert_eq!(config.camera.file, Some(folder.path().join("a")));
     }
 
     #[test]

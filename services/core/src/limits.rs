@@ -474,3 +474,55 @@ pub const PIN_NAME_CHARS: usize = 64;
 /// Rules of one door that say when people pass: some for staff, cleaners, clubs and each year, and who needs more means
 /// groups. Each is looked at for everybody who comes.
 pub const ACCESS_RULES: usize = 32;
+/// Sides of a camera's picture in pixels: from what a detector can use to 4K.
+pub const CAMERA_SIDE_PX: std::ops::RangeInclusive<u32> = 48..=4_096;
+
+/// Frames a second of a camera. Slower than one a second, a person is past before three agree.
+pub const CAMERA_RATE: std::ops::RangeInclusive<f64> = 1.0..=120.0;
+
+/// Words of a camera's command line.
+pub const CAMERA_ARGUMENTS: usize = 100;
+
+/// Milliseconds that one wait for a frame lasts: how late the camera's thread notices that it is to stop.
+pub const CAMERA_POLL_MS: u64 = 250;
+
+/// Milliseconds without a good frame after which a camera counts as lost. With a wait for a frame it is less than the
+/// two seconds in which the screen says so, and more than a frame a second takes.
+pub const CAMERA_SILENCE_MS: u64 = 1_500;
+
+/// Milliseconds that a camera may take to its first good frame before it is opened anew: a camera module's program
+/// loads and sets its exposure in two or three seconds.
+pub const CAMERA_START_MS: u64 = 6_000;
+
+/// Milliseconds before a lost camera is opened again, at first; twice as long after each failure.
+pub const CAMERA_RETRY_MS: u64 = 250;
+
+/// See [`CAMERA_RETRY_MS`], at most: somebody who plugs a camera in sees a picture before they look for the mistake.
+pub const CAMERA_RETRY_MAX_MS: u64 = 4_000;
+
+/// Milliseconds that a camera must work before the next failure is retried as fast as the first.
+pub const CAMERA_STEADY_MS: u64 = 10_000;
+
+/// Frames that wait in a driver and are passed over for the newest: drivers have 2 to 32 buffers.
+pub const CAMERA_BACKLOG: u64 = 32;
+
+/// Milliseconds from the request that a camera's program should end to its end by force.
+pub const CAMERA_COMMAND_GRACE_MS: u64 = 1_000;
+
+/// Lines of what a camera's program wrote to its standard error that are told when it fails.
+pub const CAMERA_COMMAND_LINES: usize = 3;
+
+/// Bytes of one such line.
+pub const CAMERA_COMMAND_LINE_SIZE_BYTES: usize = 300;
+
+/// Bytes that are read of a file or a program at once.
+pub const CAMERA_PIECE_SIZE_BYTES: usize = 64 << 10;
+
+/// Pictures of a scene in a folder: an hour and three quarters at 15 a second.
+pub const CAMERA_PICTURES: usize = 100_000;
+
+/// Devices `/dev/video*` that are looked at. A Raspberry Pi 5 has 36 without any camera.
+pub const CAMERA_NODES: usize = 256;
+
+/// Formats, sizes of one format, and rates of one size that are read of a device.
+pub const CAMERA_OFFERS: usize = 100;

@@ -38,8 +38,8 @@ mod text;
 
 pub use calibrate::Thresholds;
 pub use change::Change;
-pub use convert::faces::decision_trace;
 pub use consent::{Consent, ConsentState, Decision, GiverKind, Said, Standing};
+pub use convert::faces::decision_trace;
 pub use credential::{Credential, CredentialHolder, CredentialKind, CredentialState};
 pub use erasure::{DeviceErasure, Erasure};
 pub use error::GalleryError;
