@@ -408,6 +408,11 @@ mod tests {
         assert_eq!(whole.recognition, RecognitionConfig::default());
         assert_eq!(whole.liveness, LivenessConfig::default());
         assert_eq!(whole.camera, camera::Config::example());
+        let door = DoorConfig::default();
+        assert_eq!(
+            (whole.door.driver, whole.door.open_ms, whole.door.held_open_s),
+            (door.driver, door.open_ms, door.held_open_s)
+        );
     }
 
     #[test]
@@ -461,6 +466,10 @@ mod tests {
             ("[log]\n[log]", 2, "[log]", "duplicate key"),
             ("[log]\nlevel = info", 2, "log.level", ""),
             ("[log", 1, "[log", ""),
+            ("[door]\ndriver = \"relay\"", 2, "door.driver", "unknown variant"),
+            ("[door]\nlock = { pin = 1 }", 2, "door.lock", "unknown field"),
+            ("\n[door]\nopen_ms = 5", 2, "[door]", "open_ms is 5; give 500 to 30000"),
+            ("[door]\ndriver = \"recorded\"\nrecord = \"a\"", 1, "[door]", "has no \"fail\""),
             ("\u{0}", 1, "\\0", ""),
         ] {
             let refusal = parse(text).unwrap_err();
@@ -519,7 +528,10 @@ mod tests {
             "data_folder = \"data\"\nmodels = \"/srv/models\"\n[camera]\nsource = \"file\"\nfile = \"a\"",
         )
         .unwrap();
+        let text = "data_folder = \"data\"\nmodels = \"/srv/models\"\n[door]\nrecord = \"door.jsonl\"";
+        std::fs::write(&path, text).unwrap();
         let config = Config::read(&path).unwrap();
+        assert_eq!(config.door.record, Some(folder.path().join("door.jsonl")));
         assert_eq!(config.data_folder, Some(folder.path().join("data")));
         assert_eq!(config.models, Some("/srv/models".into()));
         assert_eq!(config.camera.file, Some(folder.path().join("a")));

@@ -233,15 +233,17 @@ mod tests {
             let mut now = Instant::now();
             // When it was released after being locked, or the exit button was pressed; and the last order obeyed.
             let (mut began, mut ordered) = (None, None);
-            let (mut is_locked_down, mut is_exit) = (false, false);
+            let (mut is_locked_down, mut exit) = (false, None);
             for (pause_ms, what) in happens {
                 now += Duration::from_millis(pause_ms);
                 let was_released = lock.is_released(now) && !lock.is_fire();
                 let obeyed = does(&mut lock, what, now) == Some(Opening::Released);
                 if obeyed {
                     ordered = Some(now);
-                    is_exit = matches!(what, Does::Exit) || is_exit && was_released;
-                    if !was_released || matches!(what, Does::Exit) {
+                    if matches!(what, Does::Exit) {
+                        exit = Some(now);
+                    }
+                    if !was_released || exit == Some(now) {
                         began = Some(now);
                     }
                 }
@@ -258,7 +260,7 @@ mod tests {
                     let since_order = ordered.map(|at| now - at);
                     prop_assert!(since_order.is_some_and(|time| time < longest().min(Duration::from_millis(open_ms.max(1)))));
                     prop_assert!(began.is_none_or(|at| now - at < longest()));
-                    prop_assert!(!is_locked_down || is_exit);
+                    prop_assert!(!is_locked_down || exit.is_some_and(|at| now - at < longest()));
                     prop_assert!(!lock.is_released(now + longest()));
                 }
             }
