@@ -8,6 +8,7 @@ pub mod agent;
 pub mod client;
 pub mod ended;
 pub mod pictures;
+pub mod scene;
 pub mod scripts;
 pub mod webhook;
 
