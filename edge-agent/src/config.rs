@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use rollcall_core::{SiteZone, limits};
 use serde::Deserialize;
 
+use crate::readers::ReadersConfig;
+
 /// Where the data are when nothing says otherwise.
 pub const DATA_FOLDER: &str = "/var/lib/rollcall";
 
@@ -40,6 +42,9 @@ pub struct Config {
     /// What others reach it by.
     #[serde(default)]
     pub server: Server,
+    /// Other ways in than a face.
+    #[serde(default)]
+    pub readers: ReadersConfig,
     /// What it writes about itself.
     #[serde(default)]
     pub log: Log,
@@ -360,6 +365,7 @@ mod tests {
         assert_eq!(whole.terminal.direction, Some(Direction::default()));
         assert_eq!(whole.site.code_set, Some(CodeSet::default()));
         assert_eq!(whole.log.level, LogLevel::default());
+        assert_eq!(ReadersConfig { card: None, ..whole.readers.clone() }, ReadersConfig::default());
         assert_eq!(whole.terminal.fpir_target, Some(Fpir(limits::FPIR_TARGET_DEFAULT)));
         assert_eq!((whole.terminal.keep_pictures, whole.server.reflection), (Some(false), false));
     }
@@ -368,7 +374,7 @@ mod tests {
     fn the_example_has_every_key() {
         let whole: toml::Table = whole_example().parse().unwrap();
         for (header, table) in [("", Some(&whole))].into_iter().chain(
-            ["site", "terminal", "server", "log"]
+            ["site", "terminal", "server", "readers", "log"]
                 .map(|name| (name, whole.get(name).and_then(toml::Value::as_table))),
         ) {
             let unknown = if header.is_empty() { "x = 1".to_owned() } else { format!("[{header}]\nx = 1") };
