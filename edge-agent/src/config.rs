@@ -19,6 +19,7 @@ use serde::Deserialize;
 use crate::camera;
 use crate::door::config::DoorConfig;
 use crate::recognition::policy::{LivenessConfig, RecognitionConfig};
+use crate::readers::ReadersConfig;
 
 /// Where the data are when nothing says otherwise.
 pub const DATA_FOLDER: &str = "/var/lib/rollcall";
@@ -53,6 +54,9 @@ pub struct Config {
     /// Where it sees people.
     #[serde(default)]
     pub camera: camera::Config,
+    /// Other ways in than a face.
+    #[serde(default)]
+    pub readers: ReadersConfig,
     /// What it writes about itself.
     #[serde(default)]
     pub log: Log,
@@ -403,6 +407,7 @@ mod tests {
         assert_eq!(whole.terminal.direction, Some(Direction::default()));
         assert_eq!(whole.site.code_set, Some(CodeSet::default()));
         assert_eq!(whole.log.level, LogLevel::default());
+        assert_eq!(ReadersConfig { card: None, ..whole.readers.clone() }, ReadersConfig::default());
         assert_eq!(whole.terminal.fpir_target, Some(Fpir(limits::FPIR_TARGET_DEFAULT)));
         assert_eq!((whole.terminal.keep_pictures, whole.server.reflection), (Some(false), false));
         assert_eq!(whole.recognition, RecognitionConfig::default());
@@ -419,7 +424,7 @@ mod tests {
     fn the_example_has_every_key() {
         let whole: toml::Table = whole_example().parse().unwrap();
         for (header, table) in [("", Some(&whole))].into_iter().chain(
-            ["site", "terminal", "camera", "recognition", "liveness", "door", "server", "log"]
+            ["site", "terminal", "camera", "recognition", "liveness", "readers", "door", "server", "log"]
                 .map(|name| (name, whole.get(name).and_then(toml::Value::as_table))),
         ) {
             let unknown = if header.is_empty() { "x = 1".to_owned() } else { format!("[{header}]\nx = 1") };

@@ -526,3 +526,47 @@ pub const CAMERA_NODES: usize = 256;
 
 /// Formats, sizes of one format, and rates of one size that are read of a device.
 pub const CAMERA_OFFERS: usize = 100;
+
+/// Pictures a second that are searched for QR codes: a badge that is held up is read within a quarter of a second, and a
+/// Raspberry Pi 4 keeps its cores for faces.
+pub const BADGE_PICTURES_A_SECOND: u32 = 4;
+
+/// Pixels of the longer side of a picture that is searched for QR codes; a larger one is made smaller by whole steps.
+pub const BADGE_PICTURE_PIXELS: usize = 1_280;
+
+/// QR codes of one picture that are read, and badges that are remembered as held up: somebody shows one.
+pub const BADGES_AT_ONCE: usize = 8;
+
+/// Modules of the side of a QR code that is read: version 10. A badge's 47 characters fit version 6 at the highest error
+/// correction.
+pub const BADGE_MODULES: usize = 57;
+
+/// Milliseconds that a badge must be gone before it counts again: a hand that trembles shows it once.
+pub const BADGE_GONE_MS: u64 = 3_000;
+
+/// Credentials shown at the door that wait to be looked at: people show them one by one.
+pub const PRESENTED: usize = 8;
+
+/// Milliseconds without a key after which what a card reader typed is complete; readers type a key in some 10.
+pub const CARD_PAUSE_MS: u64 = 200;
+
+/// Characters of a card, as credentials have them.
+pub const CARD_CHARS: std::ops::RangeInclusive<usize> = 4..=64;
+
+/// Milliseconds before a card reader is opened again, at first; doubled with each try.
+pub const CARD_RETRY_MS: u64 = 500;
+
+/// The same at most: whoever plugs it in again waits so long.
+pub const CARD_RETRY_MS_MAX: u64 = 8_000;
+
+/// Wrong credentials at the door within a minute that make it wait.
+pub const DOOR_WRONG_A_MINUTE: usize = 5;
+
+/// Wrong credentials at the door within an hour after which each further one makes it wait the longest.
+pub const DOOR_WRONG_AN_HOUR: usize = 12;
+
+/// Seconds that the door takes no credentials: the first, second and each further time within an hour.
+pub const DOOR_WAIT_SECONDS: [u64; 3] = [30, 120, 600];
+
+/// People whose right credentials within an hour are remembered, so that each forgives one wrong one: a school's rush.
+pub const DOOR_FORGIVERS: usize = 2_000;
