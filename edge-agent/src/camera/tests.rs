@@ -374,6 +374,67 @@ fn the_log_has_a_line_for_each_change_and_none_for_each_try() {
 }
 
 #[test]
+fn a_program_that_ends_is_started_again_and_its_end_is_told() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), jpeg(64, 48, 10)).unwrap();
+    let script = format!("cat {}; exit 3", file.path().display());
+    let argv = ["sh", "-c", &script].map(str::to_owned).to_vec();
+    let clock = Arc::new(FakeClock::new());
+    let (reader, feed) = Reader::new(Arc::clone(&clock) as Arc<dyn Clock>);
+    let source = Box::new(command::CommandSource::new(argv, config::Output::Mjpeg));
+    let thread = std::thread::spawn(move || reader.run(source));
+    for _ in 0..3 {
+        assert!(feed.slot.take(Duration::from_secs(60)).is_some());
+    }
+    clock.stop();
+    thread.join().unwrap();
+    assert!(feed.counters.failures() >= 2);
+    let state = feed.state.borrow().clone();
+    assert!(
+        !matches!(&state, CameraState::Lost { reason } if !reason.contains("exit status: 3")),
+        "{state:?}"
+    );
+}
+
+#[test]
+fn f087_what_is_no_camera_is_an_error_and_not_a_panic() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let wanted = choice::Wanted { width: 640, height: 480, rate: 15.0, format: None };
+    for (path, words) in [
+        ("/dev/video-none".into(), "fails at opening it: No such file or directory (os error 2); plug it in"),
+        (file.path().to_owned(), "fails at asking what it is: "),
+        ("/dev/null".into(), "fails at asking what it is: "),
+        ("/".into(), "fails at opening it: "),
+    ] {
+        let opened = super::thread::guarded("opening", || v4l::V4lSource::new(Some(path), wanted).open());
+        let error = opened.err().unwrap().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_camera_is_measured_over_two_seconds_of_good_frames() {
+    let played = |steps: Vec<Step>| {
+        let clock = Arc::new(FakeClock::new());
+        let (_, feed) = Reader::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let shared = Shared { clock: Arc::clone(&clock), state: feed.state, seen: Arc::default() };
+        let mut script = Script { openings: vec![Opening::Works("a", steps)].into(), shared };
+        inspect::measure_source(&mut script, clock.as_ref())
+    };
+    let measured = played([vec![Nothing; 4], vec![Torn; 3], vec![Frame; 60]].concat()).unwrap();
+    assert_eq!((measured.format.as_str(), measured.unusable), ("MJPEG 64x48", 3));
+    assert!((15.0..15.3).contains(&measured.rate), "{measured:?}");
+    let half = played([Frame, Torn].repeat(40)).unwrap();
+    assert!((7.0..8.0).contains(&half.rate) && half.unusable >= 14, "{half:?}");
+    let dead = played([vec![Frame], vec![Nothing; 40]].concat()).unwrap();
+    assert_eq!(dead.rate, 0.0);
+    for steps in [vec![Nothing; 100], vec![OtherSize; 100]] {
+        assert!(matches!(played(steps), Err(CameraError::Silent { .. })));
+    }
+    assert!(matches!(played(vec![Frame, Panics]), Err(CameraError::Panicked(_))));
+}
+
+#[test]
 fn without_a_camera_the_feed_is_over() {
     let (thread, feed) = start(Settings::Off).unwrap();
     assert_eq!(*feed.state.borrow(), CameraState::Off);
