@@ -200,8 +200,13 @@ mod tests {
 
     #[test]
     fn a_driver_that_offers_nonsense_is_survived() {
-        let wrong =
-            OfferedSize { width: 640..=0, height: 480..=0, step: (0, 0), rates: vec![30.0..=0.0, 0.0..=0.0] };
+        let reversed = |from, to| RangeInclusive::new(from, to);
+        let wrong = OfferedSize {
+            width: reversed(640, 0),
+            height: reversed(480, 0),
+            step: (0, 0),
+            rates: vec![RangeInclusive::new(30.0, 0.0), 0.0..=0.0],
+        };
         let offers = [offer(Some(FrameFormat::Yuyv), vec![wrong])];
         assert_eq!(best(&offers, (1, 1, 15.0)), Some((FrameFormat::Yuyv, 640, 480, 30.0)));
     }

@@ -303,3 +303,193 @@ impl Said {
         format!(" and said \"{}\"", lines.join(" / ").escape_debug())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::path::Path;
+
+    use rollcall_vision::decode::FrameFormat;
+
+    use super::super::tests::jpeg;
+    use super::*;
+
+    fn open(script: &str, folder: &Path, output: Output) -> Box<dyn Camera> {
+        let argv = ["sh", "-c", script, "sh"].map(str::to_owned).into_iter();
+        let argv = argv.chain([folder.to_str().unwrap().to_owned()]).collect();
+        CommandSource::new(argv, output).open().unwrap()
+    }
+
+    /// A folder with two frames.
+    fn frames() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a"), jpeg(64, 48, 0)).unwrap();
+        std::fs::write(folder.path().join("b"), jpeg(320, 240, 200)).unwrap();
+        folder
+    }
+
+    /// The next frame or failure, however long it takes.
+    fn next(camera: &mut dyn Camera, buffer: &mut Vec<u8>) -> Result<Grabbed, CameraError> {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            match camera.next(buffer) {
+                Err(CameraError::TimedOut) if Instant::now() < end => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn is_gone(pid: i32) -> bool {
+        rustix::process::test_kill_process(Pid::from_raw(pid).unwrap()).is_err()
+    }
+
+    /// Waits until a file has a line, and gives its number.
+    fn number_in(path: &Path) -> i32 {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            match std::fs::read_to_string(path) {
+                Ok(text) if text.ends_with('\n') => return text.trim().parse().unwrap(),
+                _ => assert!(Instant::now() < end, "{} was not written", path.display()),
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn assert_goes(pid: i32) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !is_gone(pid) {
+            assert!(Instant::now() < end, "{pid} lives");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn jpegs_that_a_program_writes_are_frames_of_the_size_that_they_say() {
+        let folder = frames();
+        let script = "cat $1/a; echo noise; read x < $1/fifo; cat $1/b; exec sleep 600";
+        let fifo = folder.path().join("fifo");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+            0,
+        )
+        .unwrap();
+        let mut camera = open(script, folder.path(), Output::Mjpeg);
+        let mut buffer = Vec::new();
+        let first = next(camera.as_mut(), &mut buffer).unwrap();
+        assert_eq!((first.layout.width, first.layout.height, first.passed_over), (64, 48, 0));
+        assert_eq!(buffer, jpeg(64, 48, 0));
+        std::fs::write(fifo, "go\n").unwrap();
+        let second = next(camera.as_mut(), &mut buffer).unwrap();
+        assert_eq!((second.layout.width, second.layout.height), (320, 240));
+        assert_eq!(buffer, jpeg(320, 240, 200));
+        assert!(matches!(camera.next(&mut buffer), Err(CameraError::TimedOut)));
+    }
+
+    #[test]
+    fn of_frames_that_wait_the_newest_is_given() {
+        let mut frames = Frames::Mjpeg(MjpegSplitter::default());
+        frames.push(&[jpeg(64, 48, 0), jpeg(64, 48, 100), jpeg(64, 48, 200)].concat());
+        let mut buffer = Vec::new();
+        assert_eq!(frames.newest(&mut buffer).unwrap().unwrap().passed_over, 2);
+        assert_eq!(buffer, jpeg(64, 48, 200));
+        assert!(frames.newest(&mut buffer).unwrap().is_none());
+    }
+
+    #[test]
+    fn f089_raw_frames_are_cut_by_their_size_wherever_the_pieces_end() {
+        for (width, height) in [(64, 48), (33, 17)] {
+            let layout = FrameLayout { width, height, format: FrameFormat::Yuv420, stride_bytes: 0 };
+            let size = raw_size_bytes(&layout);
+            let stream: Vec<u8> = (1..=20).flat_map(|n| vec![n; size]).collect();
+            let mut frames = Frames::Raw { layout, size_bytes: size, begun: Vec::new() };
+            let mut buffer = Vec::new();
+            let mut given = Vec::new();
+            for piece in stream.chunks(997) {
+                frames.push(piece);
+                while let Some(grabbed) = frames.newest(&mut buffer).unwrap() {
+                    assert_eq!(grabbed.layout, layout);
+                    layout.check(&buffer).unwrap();
+                    assert!(layout.check(&buffer[1..]).is_err());
+                    assert!(buffer.iter().all(|byte| *byte == buffer[0]));
+                    given.push((buffer[0], grabbed.passed_over));
+                }
+            }
+            let numbers: u64 = given.iter().map(|(_, passed_over)| 1 + passed_over).sum();
+            assert_eq!((numbers, given.last().unwrap().0), (20, 20));
+        }
+    }
+
+    #[test]
+    fn a_program_that_ends_is_told_with_its_last_lines() {
+        let folder = frames();
+        let script = "cat $1/a; echo one >&2; echo two >&2; printf 'three\\nno camera\\t\\n' >&2; exit 255";
+        let mut camera = open(script, folder.path(), Output::Mjpeg);
+        let mut buffer = Vec::new();
+        let first = next(camera.as_mut(), &mut buffer);
+        let error = match first {
+            Ok(_) => next(camera.as_mut(), &mut buffer).unwrap_err().to_string(),
+            Err(error) => panic!("{error}"),
+        };
+        assert!(error.contains("\"sh\" ended (exit status: 255)"), "{error}");
+        assert!(error.contains("and said \"two / three / no camera\"; run it by hand"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_says_megabytes_of_errors_holds_nothing_up() {
+        let folder = frames();
+        let script = "head -c 3000000 /dev/zero | tr '\\0' e >&2; cat $1/a; exec sleep 600";
+        let mut camera = open(script, folder.path(), Output::Mjpeg);
+        assert!(next(camera.as_mut(), &mut Vec::new()).is_ok());
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let mut source = CommandSource::new(vec!["/nowhere/rpicam-vid".to_owned()], Output::Mjpeg);
+        let error = source.open().err().unwrap().to_string();
+        assert!(error.contains("\"/nowhere/rpicam-vid\" does not start: No such file"), "{error}");
+    }
+
+    #[test]
+    fn the_program_and_what_it_started_end_with_the_camera() {
+        let folder = frames();
+        let script = "sleep 600 & echo $! > $1/child; echo $$ > $1/own; cat $1/a; wait";
+        let mut camera = open(script, folder.path(), Output::Mjpeg);
+        next(camera.as_mut(), &mut Vec::new()).unwrap();
+        let (own, child) = (number_in(&folder.path().join("own")), number_in(&folder.path().join("child")));
+        assert!(!is_gone(own) && !is_gone(child));
+        drop(camera);
+        assert!(is_gone(own));
+        assert_goes(child);
+    }
+
+    #[test]
+    fn a_program_that_will_not_end_is_ended_by_force() {
+        let folder = frames();
+        let script = "trap '' TERM; echo $$ > $1/own; cat $1/a; while :; do sleep 600; done";
+        let mut camera = open(script, folder.path(), Output::Mjpeg);
+        next(camera.as_mut(), &mut Vec::new()).unwrap();
+        drop(camera);
+        assert!(is_gone(number_in(&folder.path().join("own"))));
+    }
+
+    #[test]
+    fn a_program_that_writes_ends_by_itself_once_nobody_reads() {
+        let folder = frames();
+        let script = "echo $$ > $1/own; while :; do cat $1/b || exit; done";
+        let argv = ["-c", script, "sh"];
+        let mut child = Command::new("sh")
+            .args(argv)
+            .arg(folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        number_in(&folder.path().join("own"));
+        drop(child.stdout.take());
+        assert!(child.wait().is_ok());
+    }
+}

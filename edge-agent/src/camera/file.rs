@@ -215,3 +215,132 @@ fn yuyv_from_rgb(picture: &RgbImage, yuyv: &mut Vec<u8>) -> FrameLayout {
     let (width, height) = (picture.width() as u32, picture.height() as u32);
     FrameLayout { width, height, format: FrameFormat::Yuyv, stride_bytes: width.next_multiple_of(2) * 2 }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use rollcall_vision::decode::decode_frame;
+
+    use super::super::clock::fake::FakeClock;
+    use super::super::tests::jpeg;
+    use super::*;
+
+    fn open(path: &Path, rate: f64, ending: Ending) -> (Box<dyn Camera>, Arc<FakeClock>) {
+        let clock = Arc::new(FakeClock::new());
+        let mut source = FileSource::new(path.to_owned(), rate, ending, Arc::clone(&clock) as Arc<dyn Clock>);
+        (source.open().unwrap(), clock)
+    }
+
+    /// Frames until the end, at most so many; `None` for one of no use.
+    fn frames(camera: &mut dyn Camera, most: usize) -> Vec<Option<Vec<u8>>> {
+        let mut frames = Vec::new();
+        let mut buffer = Vec::new();
+        while frames.len() < most {
+            match camera.next(&mut buffer) {
+                Ok(Grabbed { layout, .. }) => {
+                    layout.check(&buffer).unwrap();
+                    frames.push(Some(buffer.clone()));
+                }
+                Err(CameraError::Unusable(_)) => frames.push(None),
+                Err(CameraError::Ended) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        frames
+    }
+
+    fn write(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_mjpeg_file_is_played_once_frame_by_frame_at_its_rate() {
+        let pictures: Vec<Vec<u8>> = (0..40).map(|n| jpeg(320, 240, n * 6)).collect();
+        let file = write(&pictures.concat());
+        let (mut camera, clock) = open(file.path(), 10.0, Ending::Stop);
+        let expected: Vec<_> = pictures.into_iter().map(Some).collect();
+        assert!(frames(camera.as_mut(), 100) == expected);
+        // The 40th comes after 39 intervals, the end is noticed when the 41st would come.
+        assert_eq!(clock.elapsed(), Duration::from_secs(4));
+        assert!(matches!(camera.next(&mut Vec::new()), Err(CameraError::Ended)));
+    }
+
+    #[test]
+    fn a_scene_that_repeats_begins_again() {
+        let pictures = [jpeg(64, 48, 0), jpeg(64, 48, 100), jpeg(64, 48, 200)];
+        let file = write(&pictures.concat());
+        let (mut camera, _) = open(file.path(), 15.0, Ending::Repeat);
+        let expected: Vec<_> = pictures.iter().cycle().take(10).cloned().map(Some).collect();
+        assert!(frames(camera.as_mut(), 10) == expected);
+    }
+
+    #[test]
+    fn a_reader_that_was_held_up_is_not_given_missed_frames_in_a_rush() {
+        let file = write(&jpeg(64, 48, 0));
+        let (mut camera, clock) = open(file.path(), 10.0, Ending::Repeat);
+        frames(camera.as_mut(), 2);
+        clock.advance(Duration::from_secs(100));
+        let before = clock.elapsed();
+        frames(camera.as_mut(), 6);
+        assert_eq!(clock.elapsed() - before, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn f087_a_torn_frame_in_a_file_is_of_no_use_and_the_others_come() {
+        let picture = jpeg(64, 48, 0);
+        let torn = &picture[..picture.len() - 20];
+        let file = write(&[&picture[..], torn, &picture, torn].concat());
+        let (mut camera, _) = open(file.path(), 10.0, Ending::Stop);
+        let whole = Some(picture.clone());
+        assert!(frames(camera.as_mut(), 10) == [whole.clone(), None, whole, None]);
+    }
+
+    #[test]
+    fn a_folder_is_played_in_the_order_of_names_and_what_is_no_picture_is_of_no_use() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("002.jpg"), jpeg(64, 48, 2)).unwrap();
+        std::fs::write(folder.path().join("010.jpg"), jpeg(32, 32, 10)).unwrap();
+        std::fs::write(folder.path().join("001.jpg"), jpeg(64, 48, 1)).unwrap();
+        std::fs::write(folder.path().join("003.txt"), "no picture").unwrap();
+        std::fs::write(folder.path().join(".hidden"), "x").unwrap();
+        let (mut camera, _) = open(folder.path(), 10.0, Ending::Stop);
+        let expected = [Some(jpeg(64, 48, 1)), Some(jpeg(64, 48, 2)), None, Some(jpeg(32, 32, 10))];
+        assert!(frames(camera.as_mut(), 10) == expected);
+    }
+
+    #[test]
+    fn a_png_becomes_a_frame_of_the_same_colours() {
+        let folder = tempfile::tempdir().unwrap();
+        let (width, height) = (33, 17);
+        let rgb: Vec<u8> = (0..height).flat_map(|y| [200, 40 + 5 * y as u8, 60].repeat(width)).collect();
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, width as u32, height as u32);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.write_header().unwrap().write_image_data(&rgb).unwrap();
+        std::fs::write(folder.path().join("a.png"), bytes).unwrap();
+        let (mut camera, _) = open(folder.path(), 10.0, Ending::Stop);
+        let mut buffer = Vec::new();
+        let Grabbed { layout, .. } = camera.next(&mut buffer).unwrap();
+        let picture = decode_frame(&layout, &buffer, &mut Vec::new()).unwrap();
+        assert_eq!((picture.width(), picture.height()), (width, height));
+        for (got, expected) in picture.data().iter().zip(&rgb) {
+            // Twice a rounding to 8 bits, and the reader's 6 bits of fraction.
+            assert!(got.abs_diff(*expected) <= 4, "{got} {expected}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_pictures_and_one_that_is_not_there_are_named() {
+        let empty = write(b"no pictures");
+        let (mut camera, _) = open(empty.path(), 10.0, Ending::Repeat);
+        let error = camera.next(&mut Vec::new()).unwrap_err().to_string();
+        assert!(error.contains("has no pictures; correct camera.file"), "{error}");
+        let clock = Arc::new(FakeClock::new());
+        let error =
+            FileSource::new("/nowhere/a.mjpeg".into(), 10.0, Ending::Stop, clock).open().err().unwrap();
+        assert!(error.to_string().starts_with("/nowhere/a.mjpeg: No such file"), "{error}");
+    }
+}

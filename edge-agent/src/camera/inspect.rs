@@ -51,7 +51,7 @@ pub fn measure(settings: Settings) -> Result<Option<Measured>, CameraError> {
     measure_source(source.as_mut(), clock.as_ref()).map(Some)
 }
 
-fn measure_source(source: &mut dyn Source, clock: &dyn Clock) -> Result<Measured, CameraError> {
+pub(super) fn measure_source(source: &mut dyn Source, clock: &dyn Clock) -> Result<Measured, CameraError> {
     let mut camera = guarded("opening", || source.open())?;
     let opened = clock.now();
     let (mut first, mut good, mut unusable) = (None, 0_u64, 0);

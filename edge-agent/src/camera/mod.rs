@@ -22,6 +22,8 @@ mod file;
 pub mod inspect;
 mod node;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod v4l;
 

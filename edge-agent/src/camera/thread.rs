@@ -97,7 +97,7 @@ pub(super) fn start(
 }
 
 /// What the thread has.
-struct Reader {
+pub(super) struct Reader {
     clock: Arc<dyn Clock>,
     slot: Arc<Slot>,
     state: watch::Sender<CameraState>,
@@ -109,7 +109,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(clock: Arc<dyn Clock>) -> (Self, CameraFeed) {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> (Self, CameraFeed) {
         let (state, receiver) = watch::channel(CameraState::Opening);
         let feed =
             CameraFeed { slot: Arc::default(), state: receiver, counters: Arc::new(Counters::default()) };
@@ -117,7 +117,7 @@ impl Reader {
         (Self { clock, slot, state, counters, number: 0, pause: RETRY }, feed)
     }
 
-    fn run(mut self, mut source: Box<dyn Source>) {
+    pub(super) fn run(mut self, mut source: Box<dyn Source>) {
         while !self.clock.is_stopped() {
             let failure = match guarded("opening", || source.open()) {
                 Ok(camera) => self.read(camera),

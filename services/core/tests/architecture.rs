@@ -47,6 +47,7 @@ const OWNED: &[(&str, &str)] = &[
     ("image-webp", "rollcall-vision"),
     ("tract-onnx", "rollcall-vision"),
     ("turbojpeg", "rollcall-vision"),
+    ("v4l", "edge-agent"),
     ("yuv", "rollcall-vision"),
 ];
 
@@ -102,15 +103,20 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
         match path.is_dir() {
             _ if name == "tests" || name.ends_with("_tests") => {}
             true => sources(&path, found),
-            false => found.push(path),
+            false if path.extension().is_some_and(|extension| extension == "rs") => found.push(path),
+            false => {}
         }
     }
 }
 
 /// Files of services with `text` that are neither named `name` nor in a folder of that name.
 fn outside(text: &str, name: &str, besides: &[&str]) -> Vec<PathBuf> {
-    let folders =
-        ARROWS.iter().map(|(_, folder, _)| *folder).filter(|folder| folder.starts_with("services/"));
+    outside_in("services/", text, name, besides)
+}
+
+/// The same of the crates whose folders begin so.
+fn outside_in(under: &str, text: &str, name: &str, besides: &[&str]) -> Vec<PathBuf> {
+    let folders = ARROWS.iter().map(|(_, folder, _)| *folder).filter(|folder| folder.starts_with(under));
     let mut files = Vec::new();
     for folder in folders.filter(|folder| !besides.contains(folder)) {
         sources(&root().join(folder).join("src"), &mut files);
@@ -134,4 +140,9 @@ fn statements_stand_in_the_store_of_each_service_alone() {
 #[test]
 fn only_the_calls_of_a_service_and_the_server_name_tonic() {
     assert_eq!(outside("tonic::", "grpc", &["services/server"]), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn only_the_camera_names_v4l() {
+    assert_eq!(outside_in("edge-agent", "use v4l::", "camera", &[]), Vec::<PathBuf>::new());
 }
