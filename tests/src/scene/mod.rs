@@ -22,6 +22,7 @@ use std::time::Duration;
 use rollcall_vision::RgbImage;
 
 pub use people::{FIRST, SECOND, STRANGER};
+pub use script::{FREEZES_AT_S, TURNS_AT_S};
 
 /// Quality of the JPEGs, as cameras have it.
 const JPEG_QUALITY: u8 = 85;
@@ -51,8 +52,10 @@ pub enum Scene {
     Nobody,
     /// A photograph of the first enrolled person, turned to either side before the camera.
     Photograph,
-    /// The first enrolled person turns the head to the left of the picture, then to the right, then again.
-    Head,
+    /// The first enrolled person looks ahead, turns the head to the left of the picture, and looks ahead again.
+    HeadLeft,
+    /// The same to the right of the picture.
+    HeadRight,
     /// Five people stand before the camera, the first enrolled one among them.
     Five,
     /// The first enrolled person passes at the picture's edge and looks elsewhere.
@@ -65,7 +68,7 @@ pub enum Scene {
 
 impl Scene {
     /// Every scene.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::WalkUp,
         Self::Stranger,
         Self::Crossing,
@@ -77,7 +80,8 @@ impl Scene {
         Self::Frozen,
         Self::Nobody,
         Self::Photograph,
-        Self::Head,
+        Self::HeadLeft,
+        Self::HeadRight,
         Self::Five,
         Self::PasserBy,
         Self::Badge,
@@ -98,7 +102,8 @@ impl Scene {
             Self::Frozen => "frozen",
             Self::Nobody => "nobody",
             Self::Photograph => "photograph",
-            Self::Head => "head",
+            Self::HeadLeft => "head-left",
+            Self::HeadRight => "head-right",
             Self::Five => "five",
             Self::PasserBy => "passer-by",
             Self::Badge => "badge",

@@ -27,9 +27,9 @@ pub enum Who {
     Second,
     /// [`STRANGER`].
     Stranger,
-    /// Nobody: the features of the stranger and the second person, mixed.
+    /// Nobody: the features of the stranger with some of the second person's.
     Made,
-    /// Nobody: the same mixed otherwise, mirrored, with a narrower face.
+    /// Nobody: the same with less of them, mirrored, in a narrower face.
     MadeOther,
 }
 
@@ -80,10 +80,10 @@ impl People {
             Who::FirstFrontal => self.frontal.at(u, v, eyes_px),
             Who::Second => self.second.at(u, v, eyes_px),
             Who::Stranger => self.stranger.at(u, v, eyes_px),
-            Who::Made => Some(mix(self.stranger.at(u, v, eyes_px)?, self.second.at(u, v, eyes_px)?, 0.5)),
+            Who::Made => Some(mix(self.stranger.at(u, v, eyes_px)?, self.second.at(u, v, eyes_px)?, 0.18)),
             Who::MadeOther => {
-                let (u, v) = (-1.1 * u, 0.94 * v);
-                Some(mix(self.second.at(u, v, eyes_px)?, self.stranger.at(u, v, eyes_px)?, 0.35))
+                let (u, v) = (-1.12 * u, 0.94 * v);
+                Some(mix(self.stranger.at(u, v, eyes_px)?, self.second.at(u, v, eyes_px)?, 0.12))
             }
         }
     }
@@ -93,8 +93,8 @@ impl People {
         match who {
             Who::First => self.first.outline,
             Who::FirstFrontal => self.frontal.outline,
-            Who::Second | Who::Made | Who::MadeOther => self.second.outline,
-            Who::Stranger => self.stranger.outline,
+            Who::Second => self.second.outline,
+            Who::Stranger | Who::Made | Who::MadeOther => self.stranger.outline,
         }
     }
 }

@@ -6,7 +6,10 @@ use super::people::Who;
 use super::{HEIGHT, Scene, WIDTH};
 
 /// In [`Scene::Frozen`] the camera sends nothing new from this second on.
-pub const FREEZES_AT_S: f32 = 1.0;
+pub const FREEZES_AT_S: f32 = 0.6;
+
+/// In [`Scene::HeadLeft`] and [`Scene::HeadRight`] the head turns from this second on.
+pub const TURNS_AT_S: f32 = 2.0;
 
 /// How long a scene lasts.
 pub fn seconds(scene: Scene) -> f32 {
@@ -15,10 +18,8 @@ pub fn seconds(scene: Scene) -> f32 {
         Scene::Crossing | Scene::Passages => 8.0,
         Scene::Blurred | Scene::PasserBy => 3.0,
         Scene::Overexposed | Scene::Black | Scene::Covered => 5.0,
-        Scene::Frozen | Scene::Badge => 6.0,
-        Scene::Nobody | Scene::Photograph => 6.0,
-        Scene::Head => 8.0,
-        Scene::Five => 5.0,
+        Scene::Frozen | Scene::Badge | Scene::Nobody | Scene::Photograph => 6.0,
+        Scene::HeadLeft | Scene::HeadRight | Scene::Five => 5.0,
     }
 }
 
@@ -32,15 +33,15 @@ pub fn moment(scene: Scene, at: f32) -> Moment {
         Scene::Crossing => room(crossing(at)),
         Scene::Blurred => Moment { shutter: 1.0, ..room(vec![runs(at)]) },
         Scene::Overexposed => {
-            let exposure = 1.0 + 9.0 * eased(at, 0.3, 1.0);
-            Moment { exposure, ..room(vec![stands(Form::Person(Who::First), [320.0, 200.0], 52.0, at)]) }
+            let person = stands(Form::Person(Who::First), [320.0, 200.0], 52.0, at);
+            Moment { exposure: 10.0, ..room(vec![person]) }
         }
         Scene::Black => Moment { exposure: 0.0, ..room(Vec::new()) },
         Scene::Covered => {
             Moment { behind: Behind::Hand, exposure: 1.0 + 0.05 * (at * 2.0).sin(), ..room(Vec::new()) }
         }
         Scene::Frozen => {
-            let from_the_side = -120.0 + 440.0 * eased(at, 0.0, 0.9);
+            let from_the_side = -120.0 + 440.0 * eased(at, 0.4, 0.7);
             room(vec![stands(Form::Person(Who::First), [from_the_side, 200.0], 52.0, at)])
         }
         Scene::Nobody => Moment { exposure: 1.0 + 0.08 * (at * 0.9).sin(), ..room(Vec::new()) },
@@ -48,18 +49,13 @@ pub fn moment(scene: Scene, at: f32) -> Moment {
             let print = Form::Print(Who::FirstFrontal, 40.0 * (at * std::f32::consts::TAU / 3.0).sin());
             room(vec![stands(print, [320.0, 210.0], 56.0, at)])
         }
-        Scene::Head => {
-            room(vec![stands(Form::Head(Who::FirstFrontal, head_yaw_deg(at)), [320.0, 200.0], 56.0, at)])
-        }
+        Scene::HeadLeft => room(vec![turns(-TURN_DEG, at)]),
+        Scene::HeadRight => room(vec![turns(TURN_DEG, at)]),
         Scene::Five => room(five(at)),
         Scene::PasserBy => {
-            let height = -80.0 + 200.0 * at;
+            let into_view = 130.0 * (1.0 - (at - 1.5).abs() / 1.5);
             let head = Form::Head(Who::FirstFrontal, 55.0);
-            room(vec![Actor {
-                at: [600.0 - 30.0 * at, height.min(190.0)],
-                eyes_px: 34.0 + 4.0 * at,
-                form: head,
-            }])
+            room(vec![Actor { at: [690.0 - into_view, 190.0], eyes_px: 34.0 + 4.0 * at, form: head }])
         }
         Scene::Badge => room(badge(at)),
         Scene::Passages => room(passages(at)),
@@ -111,14 +107,14 @@ fn runs(at: f32) -> Actor {
     Actor { at: [x, 200.0], eyes_px: 50.0, form: Form::Person(Who::First) }
 }
 
-/// Ahead, to the left, to the right, and to the left and right again: long enough for whichever side is asked.
-fn head_yaw_deg(at: f32) -> f32 {
-    let left = |start| eased(at, start, start + 0.5) - eased(at, start + 1.0, start + 1.5);
-    TURN_DEG * (left(3.0) + left(6.3) - left(1.4) - left(4.7))
+/// Looks ahead, to a side for a second, and ahead again.
+fn turns(to_deg: f32, at: f32) -> Actor {
+    let part = eased(at, TURNS_AT_S, TURNS_AT_S + 1.0) - eased(at, TURNS_AT_S + 2.0, TURNS_AT_S + 3.0);
+    stands(Form::Head(Who::FirstFrontal, to_deg * part), [320.0, 200.0], 56.0, at)
 }
 
 /// How far the head is turned: the nose then stands beyond 0.3 inter-ocular widths.
-const TURN_DEG: f32 = 40.0;
+const TURN_DEG: f32 = 37.0;
 
 fn five(at: f32) -> Vec<Actor> {
     let who = [Who::Made, Who::MadeOther, Who::Stranger, Who::Second, Who::First];
