@@ -52,9 +52,8 @@ impl Row {
         Self { failures: before.map_or(1, |row| row.failures.saturating_add(1)), last: now }
     }
 
-    /// What happened in one frame counts from the next on, so that the order of the faces in a frame is of no matter.
     fn is_within(&self, now: Instant, time: Duration) -> bool {
-        now > self.last && now.saturating_duration_since(self.last) < time
+        now.saturating_duration_since(self.last) < time
     }
 }
 
@@ -63,9 +62,19 @@ impl Row {
 pub struct Attempts {
     door: Option<Row>,
     faces: VecDeque<(PersonId, Row)>,
+    /// Failures that do not count yet.
+    fresh: Vec<(PersonId, Instant)>,
 }
 
 impl Attempts {
+    /// Counts what has failed before `now`. What fails in one frame counts from the next on, so that the order of the
+    /// faces in a frame is of no matter.
+    pub fn settle(&mut self, now: Instant) {
+        for (person, failed_at) in self.fresh.extract_if(.., |(_, at)| *at < now).collect::<Vec<_>>() {
+            self.count(person, failed_at);
+        }
+    }
+
     /// Whether this face may be tried at `now`.
     pub fn permission(&self, person: PersonId, now: Instant) -> Permission {
         let face = self.face(person, now);
@@ -88,13 +97,7 @@ impl Attempts {
 
     /// An attempt with this face has failed.
     pub fn failed(&mut self, person: PersonId, now: Instant) {
-        self.door = Some(Row::after(self.door.filter(|row| row.is_within(now, ROW)), now));
-        let row = Row::after(self.face(person, now), now);
-        self.forget(person);
-        if self.faces.len() >= limits::FAILED_PEOPLE {
-            self.faces.pop_front();
-        }
-        self.faces.push_back((person, row));
+        self.fresh.push((person, now));
     }
 
     /// An attempt has succeeded.
@@ -106,6 +109,17 @@ impl Attempts {
     /// This person came in by other means: what was tried with their face before is no longer held against it.
     pub fn forget(&mut self, person: PersonId) {
         self.faces.retain(|(failed, _)| *failed != person);
+        self.fresh.retain(|(failed, _)| *failed != person);
+    }
+
+    fn count(&mut self, person: PersonId, now: Instant) {
+        self.door = Some(Row::after(self.door.filter(|row| row.is_within(now, ROW)), now));
+        let row = Row::after(self.face(person, now), now);
+        self.faces.retain(|(failed, _)| *failed != person);
+        if self.faces.len() >= limits::FAILED_PEOPLE {
+            self.faces.pop_front();
+        }
+        self.faces.push_back((person, row));
     }
 
     fn face(&self, person: PersonId, now: Instant) -> Option<Row> {
@@ -143,5 +157,65 @@ impl HeldOff {
     /// Lets go of what is over.
     pub fn drop_before(&mut self, now: Instant) {
         self.people.retain(|(_, until)| now < *until);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: PersonId = PersonId::from_bytes([1; 16]);
+    const B: PersonId = PersonId::from_bytes([2; 16]);
+
+    #[test]
+    fn waits_grow_and_so_do_the_turns() {
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        let mut attempts = Attempts::default();
+        assert_eq!(attempts.permission(A, at(0)), Permission::Now(1));
+        for (failed_at, wait, turns) in [(10, 5, 2), (20, 15, 3), (40, 60, 3), (110, 60, 3)] {
+            attempts.failed(PersonId::generate(), at(failed_at));
+            attempts.settle(at(failed_at + 1));
+            let from = failed_at + wait;
+            assert_eq!(attempts.permission(A, at(from - 1)), Permission::From(at(from)));
+            assert_eq!(attempts.permission(A, at(from)), Permission::Now(turns));
+        }
+        assert_eq!(attempts.permission(A, at(110 + 600)), Permission::Now(1));
+        assert!(!attempts.has_failed_lately(A, at(110 + 600)));
+    }
+
+    #[test]
+    fn a_success_ends_the_row_of_the_door_and_not_that_of_another_face() {
+        let start = Instant::now();
+        let later = start + Duration::from_secs(1);
+        let mut attempts = Attempts::default();
+        for _ in 0..FACE_FAILURES {
+            attempts.failed(A, start);
+        }
+        attempts.settle(start);
+        assert_eq!(attempts.permission(A, start), Permission::Now(1));
+        attempts.settle(later);
+        let now = start + Duration::from_secs(100);
+        assert_eq!(attempts.permission(A, now), Permission::Closed);
+        attempts.succeeded(B);
+        assert_eq!(attempts.permission(B, now), Permission::Now(1));
+        assert_eq!(attempts.permission(A, now), Permission::Closed);
+        assert_eq!(attempts.permission(A, start + FACE_CLOSED), Permission::Now(1));
+        attempts.forget(A);
+        assert_eq!(attempts.permission(A, now), Permission::Now(1));
+    }
+
+    #[test]
+    fn what_is_remembered_of_people_is_bounded() {
+        let now = Instant::now();
+        let (mut attempts, mut held) = (Attempts::default(), HeldOff::default());
+        for _ in 0..2_000 {
+            attempts.failed(PersonId::generate(), now);
+            held.hold(PersonId::generate(), now + Duration::from_secs(1));
+        }
+        attempts.settle(now + Duration::from_secs(1));
+        assert_eq!((attempts.faces.len(), held.people.len()), (limits::FAILED_PEOPLE, limits::HELD_OFF));
+        held.drop_before(now + Duration::from_secs(1));
+        assert!(held.people.is_empty());
     }
 }

@@ -246,3 +246,127 @@ fn is_leap(step: f32, time: Duration) -> bool {
     let most = (SPEED_MAX * time.max(STEP_TIME_MIN).as_secs_f32()).min(STEP_MAX);
     !(step.abs() <= most)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    const PERSON: PersonId = PersonId::from_bytes([1; 16]);
+    const STEP_MS: u64 = 100;
+
+    fn face(x: f32, y: f32) -> Embedding {
+        Embedding::normalised(vec![x, y]).unwrap()
+    }
+
+    /// Shows `offsets`, ten frames a second, to an attempt that asks for `sides`; the first step that is not going on.
+    fn shown(sides: &[Side], offsets: &[f32]) -> Step {
+        let start = Instant::now();
+        let time = Duration::from_secs(6);
+        let mut challenge = Challenge::ask(PERSON, face(1.0, 0.0), sides.to_vec(), (start, 0.0), time);
+        let seen = face(1.0, 0.5);
+        let steps = offsets.iter().enumerate().map(|(n, &nose_offset)| {
+            let at = start + Duration::from_millis(STEP_MS * (n as u64 + 1));
+            challenge.step(&TurnFrame { at, nose_offset, embedding: Some(&seen), names: None })
+        });
+        steps.into_iter().find(|step| *step != Step::Going).unwrap_or(Step::Going)
+    }
+
+    #[test]
+    fn the_persons_own_left_is_the_left_of_the_mirrored_picture() {
+        // The camera's picture, not mirrored, of somebody who faces it and turns to their own left: the nose goes to the
+        // picture's right, where x is larger. Mirrored, that is the left.
+        let (eyes, nose, inter_ocular) = ([100.0f32, 140.0f32], 134.0f32, 40.0f32);
+        let offset = (nose - (eyes[0] + eyes[1]) / 2.0) / inter_ocular;
+        let mirrored = |x: f32| 240.0 - x;
+        assert!(mirrored(nose) < (mirrored(eyes[0]) + mirrored(eyes[1])) / 2.0);
+        assert!(Side::Left.towards(offset) > TURNED_MIN);
+        assert!(Side::Right.towards(offset) < -TURNED_MIN);
+        assert_eq!(shown(&[Side::Left], &[0.0, 0.15, 0.3, 0.35]), Step::Turned);
+        assert_eq!(shown(&[Side::Right], &[0.0, -0.15, -0.3, -0.35]), Step::Turned);
+    }
+
+    #[test]
+    fn a_turn_is_judged_by_all_that_it_needs() {
+        use Failure::{OutOfTime, WrongSide};
+        let left = [Side::Left];
+        for (offsets, expected) in [
+            (&[0.0, 0.1, 0.2, 0.3, 0.3][..], Step::Turned),
+            (&[0.0, 0.1, 0.2, 0.3][..], Step::Going),
+            (&[0.0, 0.1, 0.2, 0.26, 0.26, 0.26][..], Step::Going),
+            // Never frontal.
+            (&[0.15, 0.2, 0.3, 0.3, 0.3][..], Step::Going),
+            // A leap, and not frontal since.
+            (&[0.0, 0.35, 0.35, 0.35][..], Step::Going),
+            // Not seen on the way.
+            (&[0.11, 0.28, 0.3, 0.35][..], Step::Going),
+            // A leap, and then done well.
+            (&[0.0, 0.35, 0.2, 0.05, 0.2, 0.3, 0.3][..], Step::Turned),
+            (&[0.0, f32::NAN, 0.1, 0.2, 0.3, 0.3][..], Step::Turned),
+            (&[0.0, 0.2, f32::NAN, 0.3, 0.3][..], Step::Going),
+            (&[0.0, -0.15, -0.3, -0.3][..], Step::Failed(WrongSide)),
+            (&[0.0, -0.15, -0.3, -0.15, 0.0, 0.15, 0.3, 0.3][..], Step::Turned),
+            (&[0.0; 61][..], Step::Failed(OutOfTime)),
+        ] {
+            assert_eq!(shown(&left, offsets), expected, "{offsets:?}");
+        }
+    }
+
+    #[test]
+    fn each_of_several_turns_begins_from_the_front() {
+        let both = [Side::Right, Side::Left];
+        let there = [0.0, 0.15, 0.3, 0.3];
+        assert_eq!(shown(&both, &there), Step::Going);
+        assert_eq!(shown(&both, &[0.0, 0.15, 0.3, 0.3, 0.15, 0.0, -0.15, -0.3, -0.3]), Step::Turned);
+        assert_eq!(shown(&[Side::Left, Side::Left], &[0.0, 0.15, 0.3, 0.3, 0.3, 0.3, 0.3]), Step::Going);
+    }
+
+    #[test]
+    fn another_face_and_a_gap_end_it() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let ask =
+            || Challenge::ask(PERSON, face(1.0, 0.0), vec![Side::Left], (start, 0.0), Duration::from_secs(6));
+        let (same, other) = (face(1.0, 0.0), face(0.3, 1.0));
+        let frame = |ms, embedding, names| TurnFrame { at: at(ms), nose_offset: 0.0, embedding, names };
+
+        let mut challenge = ask();
+        assert_eq!(challenge.step(&frame(100, Some(&other), None)), Step::Going);
+        assert_eq!(challenge.step(&frame(200, Some(&other), None)), Step::Failed(Failure::AnotherFace));
+
+        let (mut challenge, stranger) = (ask(), Some(PersonId::from_bytes([2; 16])));
+        assert_eq!(challenge.step(&frame(100, Some(&same), stranger)), Step::Going);
+        assert_eq!(challenge.step(&frame(200, Some(&same), stranger)), Step::Failed(Failure::AnotherFace));
+
+        let mut challenge = ask();
+        assert_eq!(challenge.step(&frame(100, Some(&same), Some(PERSON))), Step::Going);
+        assert_eq!(challenge.step(&frame(701, Some(&same), None)), Step::Failed(Failure::Broken));
+    }
+
+    #[test]
+    fn a_turn_of_which_no_frame_can_be_compared_does_not_count() {
+        let start = Instant::now();
+        let sides = vec![Side::Left];
+        let probe = face(1.0, 0.0);
+        let mut challenge =
+            Challenge::ask(PERSON, probe.clone(), sides, (start, 0.0), Duration::from_secs(6));
+        for (n, nose_offset) in [0.0, 0.15, 0.3, 0.35, 0.35, 0.35].into_iter().enumerate() {
+            let at = start + Duration::from_millis(100 * (n as u64 + 1));
+            let embedding = (n == 0).then_some(&probe);
+            assert_eq!(challenge.step(&TurnFrame { at, nose_offset, embedding, names: None }), Step::Going);
+        }
+    }
+
+    #[test]
+    fn sides_follow_from_the_seed_and_both_come() {
+        let draw = |seed| {
+            let mut sides = Sides::new([seed; 32]);
+            (0..200).map(|_| sides.next_side()).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(1), draw(1));
+        assert_ne!(draw(1), draw(2));
+        let left = draw(1).into_iter().filter(|side| *side == Side::Left).count();
+        assert!((60..140).contains(&left), "{left}");
+    }
+}

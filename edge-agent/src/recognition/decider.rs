@@ -90,6 +90,7 @@ impl Decider {
             None if self.passages.len() >= limits::PASSAGES => return None,
             None => Passage::begin(&observation),
         };
+        self.attempts.settle(observation.at);
         let verdict = self.advance(track, &mut passage, &observation, judge);
         self.passages.insert(track, passage);
         verdict

@@ -112,3 +112,81 @@ pub fn weight(quality: &Quality) -> f32 {
     // `max` of a NaN and a number is the number.
     (size * sharpness * frontal).max(WEIGHT_MIN)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    const GOOD: Quality = Quality {
+        inter_ocular_px: 60.0,
+        sharpness: 12.0,
+        yaw_deg: 0.0,
+        roll_deg: 0.0,
+        nose_height: 0.5,
+        brightness: 120.0,
+        contrast: 50.0,
+    };
+
+    fn frame(at: Instant, x: f32, y: f32) -> Frame {
+        let embedding = Embedding::normalised(vec![x, y]).unwrap();
+        Frame { at, quality: GOOD, embedding, names: None, liveness: None }
+    }
+
+    #[test]
+    fn a_frame_weighs_more_the_better_the_face_is_seen() {
+        assert_eq!(weight(&GOOD), 1.0);
+        for worse in [
+            Quality { inter_ocular_px: 25.0, ..GOOD },
+            Quality { sharpness: 5.0, ..GOOD },
+            Quality { yaw_deg: -30.0, ..GOOD },
+        ] {
+            assert!(weight(&worse) < 0.8 && weight(&worse) > WEIGHT_MIN, "{worse:?}");
+        }
+        let worst = Quality { inter_ocular_px: 0.0, sharpness: 0.0, yaw_deg: 90.0, ..GOOD };
+        assert_eq!(weight(&worst), WEIGHT_MIN);
+        assert_eq!(weight(&Quality { sharpness: f32::NAN, ..GOOD }), WEIGHT_MIN);
+    }
+
+    #[test]
+    fn what_is_older_than_a_second_or_one_too_many_is_let_go() {
+        let start = Instant::now();
+        let mut evidence = Evidence::default();
+        assert!(evidence.fused().is_none());
+        for ms in [0, 400, 1_000, 1_001] {
+            evidence.add(frame(start + Duration::from_millis(ms), 1.0, 0.0));
+        }
+        assert_eq!(evidence.frames.len(), 3);
+        for ms in 1_001..1_101 {
+            evidence.add(frame(start + Duration::from_millis(ms), 1.0, 0.0));
+        }
+        assert_eq!(evidence.frames.len(), limits::EVIDENCE_FRAMES);
+    }
+
+    #[test]
+    fn only_frames_of_the_same_face_that_name_nobody_else_agree() {
+        let (now, person, other) =
+            (Instant::now(), PersonId::from_bytes([1; 16]), PersonId::from_bytes([2; 16]));
+        let mut evidence = Evidence::default();
+        for names in [None, Some(person), Some(other)] {
+            evidence.add(Frame { names, ..frame(now, 1.0, 0.1) });
+        }
+        evidence.add(frame(now, -0.2, 1.0));
+        let probe = Embedding::normalised(vec![1.0, 0.0]).unwrap();
+        assert_eq!(evidence.agreeing(&probe, None), 3);
+        assert_eq!(evidence.agreeing(&probe, Some(person)), 2);
+    }
+
+    #[test]
+    fn liveness_is_the_lower_median() {
+        let now = Instant::now();
+        let mut evidence = Evidence::default();
+        assert_eq!(evidence.liveness(), None);
+        for score in [0.9, 0.1, 0.8, 0.2] {
+            evidence.add(Frame { liveness: Some(score), ..frame(now, 1.0, 0.0) });
+        }
+        evidence.add(frame(now, 1.0, 0.0));
+        assert_eq!(evidence.liveness(), Some(0.2));
+    }
+}

@@ -82,3 +82,69 @@ pub fn doubt(config: &LivenessConfig, case: &Case) -> Option<Doubt> {
     ];
     reasons.into_iter().find_map(|(holds, reason)| holds.then_some(reason))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use rollcall_gallery::decide::{Rule, Trace};
+
+    use super::*;
+
+    fn trace(score: f32, runner_up_score: f32) -> Trace {
+        Trace {
+            rule: Rule::Threshold,
+            score: Some(score),
+            threshold: Some(0.6),
+            runner_up_score: Some(runner_up_score),
+            margin_needed: Some(0.05),
+            template: None,
+            runner_up: None,
+            quality: None,
+            gallery_size: 2,
+            frames: 3,
+            model: "model".into(),
+        }
+    }
+
+    #[test]
+    fn each_policy_asks_whom_it_should() {
+        use Assessment::{Ask, Fail, Pass};
+        use LivenessPolicy::{Challenge, Doubt, Off};
+        let (unchecked, network) = (Pass(Liveness::NotChecked), Pass(Liveness::NetworkPassed));
+        for (policy, score, expected) in [
+            (Off, None, unchecked),
+            (Off, Some(0.1), unchecked),
+            (Challenge, None, Ask),
+            (Challenge, Some(0.99), Ask),
+            (Challenge, Some(0.49), Fail),
+            (Doubt, None, unchecked),
+            (Doubt, Some(0.9), network),
+            (Doubt, Some(0.89), Ask),
+            (Doubt, Some(0.5), Ask),
+            (Doubt, Some(0.49), Fail),
+            (Doubt, Some(f32::NAN), Fail),
+        ] {
+            let config = LivenessConfig { policy, ..LivenessConfig::default() };
+            let trace = trace(0.8, 0.2);
+            let case = Case { network: score, trace: &trace, failed_lately: false };
+            assert_eq!(assess(&config, &case), expected, "{policy:?} {score:?}");
+        }
+    }
+
+    #[test]
+    fn each_doubt_has_its_reason() {
+        for (score, runner_up, network, failed_lately, expected) in [
+            (0.8, 0.2, None, false, None),
+            (0.64, 0.2, None, false, Some(Doubt::ScoreClose)),
+            (0.8, 0.73, None, false, Some(Doubt::LeadClose)),
+            (0.64, 0.2, Some(0.95), false, None),
+            (0.8, 0.2, Some(0.6), false, Some(Doubt::NetworkUnsure)),
+            (0.8, 0.2, Some(0.95), true, Some(Doubt::FailedLately)),
+        ] {
+            let trace = trace(score, runner_up);
+            let case = Case { network, trace: &trace, failed_lately };
+            assert_eq!(doubt(&LivenessConfig::default(), &case), expected, "{case:?}");
+        }
+    }
+}
