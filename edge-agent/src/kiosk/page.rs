@@ -83,3 +83,49 @@ fn id(config: &KioskConfig, button: HereButton, texts: &Texts) -> String {
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    const TOKENS: &str = include_str!("page/tokens.css");
+
+    fn colour(name: &str) -> [f64; 3] {
+        let value = TOKENS.split(&format!("--{name}: #")).nth(1).unwrap();
+        let number = u32::from_str_radix(&value[..6], 16).unwrap();
+        [16, 8, 0].map(|shift| f64::from((number >> shift) & 0xff))
+    }
+
+    /// WCAG 2.2, relative luminance.
+    fn luminance(colour: [f64; 3]) -> f64 {
+        let [r, g, b] = colour
+            .map(|part| part / 255.0)
+            .map(|part| if part <= 0.04045 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) });
+        0.2126 * r + 0.7152 * g + 0.0722 * b
+    }
+
+    fn contrast(a: [f64; 3], b: [f64; 3]) -> f64 {
+        let (a, b) = (luminance(a), luminance(b));
+        (a.max(b) + 0.05) / (a.min(b) + 0.05)
+    }
+
+    #[test]
+    fn text_on_every_ground_has_the_contrast_of_aa() {
+        let ground = colour("ground");
+        // The veil over a white picture, as thin as kiosk.css has it.
+        let veil = ground.map(|part| part * 0.86 + 255.0 * 0.14);
+        assert_eq!(include_str!("page/kiosk.css").matches("rgb(11 15 20 / 86%)").count(), 3);
+        for text in ["text", "quiet", "look", "accent"] {
+            for (name, under) in [("ground", ground), ("veil", veil), ("raised", colour("raised"))] {
+                let contrast = contrast(colour(text), under);
+                assert!(contrast >= 4.5, "{text} on {name}: {contrast:.2}");
+            }
+        }
+        for (text, under) in [("on-accent", "accent"), ("on-act", "act"), ("text", "line")] {
+            let contrast = contrast(colour(text), colour(under));
+            assert!(contrast >= 4.5, "{text} on {under}: {contrast:.2}");
+        }
+        // The edge of a button (WCAG 1.4.11).
+        assert!(contrast(colour("line"), ground) >= 3.0);
+    }
+}

@@ -117,7 +117,8 @@ fn states(
             () = stopping.cancelled() => return None,
             next = next => match next {
                 Ok(state) => Event::default().event("state").data(&*state?),
-                Err(_) => Event::default().event("beat").data(""),
+                // A browser drops an event without data.
+                Err(_) => Event::default().event("beat").data("-"),
             },
         };
         Some((Ok(event), (states, stopping, place)))

@@ -318,3 +318,233 @@ fn offline(age: Duration, texts: &Texts) -> String {
         _ => texts.say_with(Say::OfflineDays, [("days", (minutes / 1440).into())]),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use rollcall_vision::Rect;
+
+    use super::super::config::Language;
+    use super::*;
+    use crate::recognition::TrackId;
+
+    /// 08:41 in Ho Chi Minh City on 24 November 2026.
+    const MORNING: i64 = 1_795_484_460_000_000;
+
+    fn compose(language: Language, view: &View, said: Option<(Announced, u64)>, status: &Status) -> State {
+        let at = UtcInstant::from_micros(MORNING);
+        let announcement = said.map(|(what, age)| {
+            (Announcement { number: 7, at, what, is_logged: false }, Duration::from_secs(age))
+        });
+        let moment = Moment {
+            now: at.after(Duration::from_secs(60)),
+            zone: &SiteZone::named("Asia/Ho_Chi_Minh").unwrap(),
+            view,
+            announcement: announcement.as_ref().map(|(announcement, age)| (announcement, *age)),
+            status,
+        };
+        State::compose(&moment, &Texts::new(language).unwrap(), "x")
+    }
+
+    fn announced(language: Language, what: Announced) -> (String, Said) {
+        let state = compose(language, &View::default(), Some((what, 0)), &Status::default());
+        assert!(!state.is_idle && state.states.len() == 1);
+        let said = state.announcement.unwrap();
+        let Sentence { before, name, after } = &said.text;
+        (format!("{before}{name}{after}"), said)
+    }
+
+    fn face(prompt: Prompt, width: f32) -> FaceInView {
+        let bounds = Rect { x0: 0.1, y0: 0.1, x1: 0.1 + width, y1: 0.5 };
+        FaceInView { track: TrackId(1), bounds, prompt }
+    }
+
+    #[test]
+    fn each_announcement_has_its_words() {
+        let linh = |is_leaving| Announced::Welcome { first_name: "Linh".into(), is_leaving };
+        let between = || Announced::Between("Anna".into(), "Ella".into());
+        for (what, en, en_next, vi) in [
+            (linh(false), "Good morning, Linh", None, "Chào buổi sáng, Linh"),
+            (linh(true), "Goodbye, Linh", None, "Tạm biệt, Linh"),
+            (Announced::UseAnother, "Please use your badge or PIN", None, "Vui lòng dùng thẻ hoặc mã PIN"),
+            (between(), "Anna or Ella?", Some("Please use your badge or PIN"), "Anna hay Ella?"),
+            (
+                Announced::NotNow,
+                "You cannot come in here right now",
+                Some("Please ask at the office"),
+                "Hiện chưa thể vào cửa này",
+            ),
+            (
+                Announced::CredentialInvalid,
+                "That was not valid",
+                Some("Please try again"),
+                "Thẻ hoặc mã chưa đúng",
+            ),
+            (
+                Announced::WaitSeconds(30),
+                "Please wait 30 seconds",
+                Some("Then try again"),
+                "Vui lòng chờ 30 giây",
+            ),
+            (
+                Announced::LockedDown,
+                "The door is locked",
+                Some("Please follow the instructions of the staff"),
+                "Cửa đang khóa",
+            ),
+        ] {
+            let (text, said) = announced(Language::En, what.clone());
+            assert_eq!(
+                (text.as_str(), said.next.as_deref(), said.time.as_deref()),
+                (en, en_next, Some("08:41"))
+            );
+            let is_welcome = matches!(what, Announced::Welcome { .. });
+            assert_eq!(said.kind, if is_welcome { Kind::Welcome } else { Kind::Another });
+            assert_eq!(said.note.as_deref(), is_welcome.then_some("Not yet logged"));
+            assert_eq!(announced(Language::Vi, what).0, vi);
+        }
+    }
+
+    #[test]
+    fn the_name_stands_apart_and_a_stranger_has_none() {
+        let name = "</script>\u{fffc}".to_owned();
+        let (_, said) =
+            announced(Language::En, Announced::Welcome { first_name: name.clone(), is_leaving: false });
+        assert_eq!(said.text, Sentence { before: "Good morning, ".into(), name, after: String::new() });
+        let (_, said) = announced(Language::En, Announced::UseAnother);
+        assert_eq!(said.text.name, "");
+        let stranger =
+            compose(Language::En, &View::default(), Some((Announced::UseAnother, 0)), &Status::default());
+        let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        let json = serde_json::to_value(&stranger).unwrap();
+        assert_eq!(
+            keys(&json),
+            ["announcement", "door", "faces", "is_idle", "page", "prompt", "states", "time"]
+        );
+        assert_eq!(keys(&json["announcement"]), ["kind", "next", "note", "number", "text", "time"]);
+        assert!(!json.to_string().contains("score"));
+    }
+
+    #[test]
+    fn an_announcement_is_over_after_four_seconds() {
+        let after = |age| {
+            compose(Language::En, &View::default(), Some((Announced::UseAnother, age)), &Status::default())
+        };
+        assert!(after(3).announcement.is_some());
+        assert!(after(4).announcement.is_none() && after(4).is_idle);
+    }
+
+    #[test]
+    fn the_day_is_divided_as_the_language_divides_it() {
+        let at = UtcInstant::from_micros(MORNING);
+        for (hours, en, vi) in [
+            (0, "Good morning", "Chào buổi sáng"),
+            (3, "Good morning", "Chào buổi trưa"),
+            (4, "Good afternoon", "Chào buổi trưa"),
+            (5, "Good afternoon", "Chào buổi chiều"),
+            (10, "Good evening", "Chào buổi tối"),
+            (19, "Good evening", "Chào buổi tối"),
+            (20, "Good morning", "Chào buổi sáng"),
+        ] {
+            let said_at = |language, status: &Status| {
+                let at = at.after(Duration::from_secs(hours * 3600));
+                let what = Announced::Welcome { first_name: "Linh".into(), is_leaving: false };
+                let announcement = Announcement { number: 1, at, what, is_logged: true };
+                let moment = Moment {
+                    now: at,
+                    zone: &SiteZone::named("Asia/Ho_Chi_Minh").unwrap(),
+                    view: &View::default(),
+                    announcement: Some((&announcement, Duration::ZERO)),
+                    status,
+                };
+                State::compose(&moment, &Texts::new(language).unwrap(), "x").announcement.unwrap()
+            };
+            assert_eq!(said_at(Language::En, &Status::default()).text.before, format!("{en}, "));
+            assert_eq!(said_at(Language::Vi, &Status::default()).text.before, format!("{vi}, "));
+            let unset = Status { clock_unset: true, ..Status::default() };
+            let said = said_at(Language::En, &unset);
+            assert_eq!((said.text.before.as_str(), said.time), ("Hello, ", None));
+        }
+    }
+
+    #[test]
+    fn one_prompt_is_shown_and_a_turn_comes_first() {
+        let prompt = |faces: Vec<FaceInView>| {
+            let view = View { faces, ..View::default() };
+            compose(Language::En, &view, None, &Status::default()).prompt
+        };
+        assert_eq!(prompt(vec![]), None);
+        assert_eq!(prompt(vec![face(Prompt::Wait, 0.4)]), None);
+        let far_and_near = vec![face(Prompt::ComeCloser, 0.1), face(Prompt::HoldStill, 0.3)];
+        assert_eq!(prompt(far_and_near).unwrap().text, "Hold still, please");
+        let turning = prompt(vec![face(Prompt::TurnRight, 0.1), face(Prompt::HoldStill, 0.3)]).unwrap();
+        assert_eq!(
+            (turning.text.as_str(), turning.arrow),
+            ("Turn your head to the right", Some(Arrow::Right))
+        );
+        assert_eq!(prompt(vec![face(Prompt::MoreLight, f32::NAN)]).unwrap().text, "More light, please");
+    }
+
+    #[test]
+    fn a_ring_is_teal_when_the_face_is_seen_well_and_never_off_the_scale() {
+        for (prompt, is_ready) in [
+            (Prompt::HoldStill, true),
+            (Prompt::Done, true),
+            (Prompt::Wait, false),
+            (Prompt::TurnLeft, false),
+        ] {
+            assert_eq!(ring(&face(prompt, 0.2)).is_ready, is_ready);
+        }
+        let wild = ring(&face(Prompt::Wait, f32::INFINITY));
+        assert_eq!((wild.x, wild.width), (0.1, 0.0));
+        let view = View { faces: vec![face(Prompt::Wait, 0.2); 100], ..View::default() };
+        let state = compose(Language::En, &view, None, &Status::default());
+        assert_eq!(state.faces.len(), limits::KIOSK_RINGS);
+    }
+
+    #[test]
+    fn the_line_of_state_says_the_most_urgent_first() {
+        let lines = |status: &Status| {
+            let state = compose(Language::En, &View::default(), None, status);
+            state.states.into_iter().map(|line| (line.level, line.text)).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&Status::default()), [(Level::Fine, "Ready".to_owned())]);
+        let at = UtcInstant::from_micros(MORNING);
+        let all = Status {
+            door: "Gate".into(),
+            camera_lost: true,
+            locked_down: true,
+            fire: true,
+            not_logged: 3,
+            offline_since: Some(at.before(Duration::from_secs(7200))),
+            clock_unset: true,
+        };
+        let levels: Vec<Level> = lines(&all).iter().map(|(level, _)| *level).collect();
+        assert!(levels.is_sorted() && levels.len() == 6);
+        for (age, words) in [(60, "1 min"), (3600, "1 h"), (7200, "2 h"), (172_800, "2 days"), (0, "0 min")] {
+            let since = at.after(Duration::from_secs(60)).before(Duration::from_secs(age));
+            let status = Status { offline_since: Some(since), ..Status::default() };
+            assert_eq!(lines(&status), [(Level::Fine, format!("All kept, offline {words}"))]);
+        }
+    }
+
+    #[test]
+    fn f087_a_picture_of_no_use_is_told_and_nobody_is_asked_to_look_at_it() {
+        for (picture, words) in [
+            (PictureState::Black, "The camera sees nothing: more light, please"),
+            (PictureState::Frozen, "The camera's picture has stopped"),
+            (PictureState::Covered, "Something is in front of the camera"),
+            (PictureState::Overexposed, "Too much light for the camera"),
+        ] {
+            let view = View { faces: vec![face(Prompt::ComeCloser, 0.2)], picture };
+            let state = compose(Language::En, &view, None, &Status::default());
+            assert!(!state.is_idle && state.faces.is_empty() && state.prompt.is_none());
+            assert_eq!((state.states[0].level, state.states[0].text.as_str()), (Level::Look, words));
+        }
+        let lost = Status { camera_lost: true, ..Status::default() };
+        let state = compose(Language::En, &View::default(), None, &lost);
+        assert!(!state.is_idle);
+        assert_eq!(state.states[0].text, "No camera. Please use your card or PIN");
+    }
+}
