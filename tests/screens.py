@@ -51,13 +51,14 @@ class Chromium:
     def __init__(self, profile):
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
-        saved = [os.dup(theirs_in), os.dup(theirs_out)]
-        os.dup2(saved[0], 3, inheritable=True)
-        os.dup2(saved[1], 4, inheritable=True)
+        # Chromium reads 3 and writes 4.
         self.process = subprocess.Popen(
-            ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-             "--force-device-scale-factor=1", f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"],
-            pass_fds=(3, 4), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            ["bash", "-c", f'exec chromium "$@" 8<&{theirs_in} 9>&{theirs_out} 3<&8 4>&9 8<&- 9>&-', "chromium",
+             "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1",
+             f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"],
+            pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        os.close(theirs_in)
+        os.close(theirs_out)
         self.read, self.write = os.fdopen(ours_in, "rb"), os.fdopen(ours_out, "wb")
         self.count, self.session, self.rest = 0, None, b""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]

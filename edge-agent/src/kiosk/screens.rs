@@ -31,7 +31,7 @@ impl Fixed {
     }
 
     fn face(mut self, prompt: Prompt) -> Self {
-        let bounds = rollcall_vision::Rect { x0: 0.42, y0: 0.22, x1: 0.58, y1: 0.55 };
+        let bounds = rollcall_vision::Rect { x0: 0.35, y0: 0.17, x1: 0.55, y1: 0.49 };
         let track = TrackId(self.view.faces.len() as u64 + 1);
         self.view.faces.push(FaceInView { track, bounds, prompt });
         self

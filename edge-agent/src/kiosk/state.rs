@@ -37,6 +37,8 @@ pub struct State {
     pub time: Option<String>,
     /// Rings on the picture.
     pub faces: Vec<Ring>,
+    /// Whether the camera shows anything that faces and badges are seen in.
+    pub camera_sees: bool,
     /// Nobody is told anything, and the camera sees: "look here".
     pub is_idle: bool,
     /// What whoever stands there is asked to do.
@@ -154,11 +156,14 @@ impl State {
         } else {
             &[]
         };
-        let prompt = prompt(followed, texts);
+        // A badge is read by the camera too.
+        let use_card = || PromptText { text: texts.say(Say::UseCard), arrow: None };
+        let prompt = if camera_sees { prompt(followed, texts) } else { Some(use_card()) };
         Self {
             page: page.to_owned(),
             door: moment.status.door.clone(),
             time: clock(moment.now, moment),
+            camera_sees,
             is_idle: camera_sees && prompt.is_none() && announcement.is_none(),
             faces: followed.iter().map(ring).collect(),
             prompt,
@@ -420,7 +425,7 @@ mod tests {
         let json = serde_json::to_value(&stranger).unwrap();
         assert_eq!(
             keys(&json),
-            ["announcement", "door", "faces", "is_idle", "page", "prompt", "states", "time"]
+            ["announcement", "camera_sees", "door", "faces", "is_idle", "page", "prompt", "states", "time"]
         );
         assert_eq!(keys(&json["announcement"]), ["kind", "next", "note", "number", "text", "time"]);
         assert!(!json.to_string().contains("score"));
@@ -539,12 +544,12 @@ mod tests {
         ] {
             let view = View { faces: vec![face(Prompt::ComeCloser, 0.2)], picture };
             let state = compose(Language::En, &view, None, &Status::default());
-            assert!(!state.is_idle && state.faces.is_empty() && state.prompt.is_none());
+            assert!(!state.is_idle && !state.camera_sees && state.faces.is_empty());
             assert_eq!((state.states[0].level, state.states[0].text.as_str()), (Level::Look, words));
         }
         let lost = Status { camera_lost: true, ..Status::default() };
         let state = compose(Language::En, &View::default(), None, &lost);
-        assert!(!state.is_idle);
-        assert_eq!(state.states[0].text, "No camera. Please use your card or PIN");
+        assert_eq!(state.prompt.unwrap().text, "Please use your card or PIN");
+        assert_eq!(state.states[0].text, "No camera");
     }
 }

@@ -83,6 +83,7 @@ function show(state) {
   body.dataset.mode = said ? said.kind : "idle";
   at("starting").hidden = true;
   put("door", state.door);
+  at("badge").hidden = !state.camera_sees;
   at("time").textContent = (said ? said.time : state.time) ?? "";
   showSaid(said);
   put("prompt", said ? "" : state.prompt?.text);

@@ -3,7 +3,7 @@
 # The page itself
 starting = Starting, one moment please
 look-here = Look here
-badge-hint = Show your badge to the camera
+badge-hint = or show your badge
 pin-button = PIN
 here-button = I am here
 too-many = This screen is open in too many windows. Close one of them.
@@ -36,6 +36,7 @@ welcome = { $part ->
 }
 goodbye = Goodbye, { $name }
 use-another = Please use your badge or PIN
+use-card = Please use your card or PIN
 between = { $first } or { $second }?
 not-now = You cannot come in here right now
 not-now-next = Please ask at the office
@@ -52,7 +53,7 @@ not-yet-logged = Not yet logged
 
 # The line of state
 ready = Ready
-no-camera = No camera. Please use your card or PIN
+no-camera = No camera
 picture-black = The camera sees nothing: more light, please
 picture-frozen = The camera's picture has stopped
 picture-covered = Something is in front of the camera

@@ -3,7 +3,7 @@
 # Trang
 starting = Đang khởi động, vui lòng chờ
 look-here = Vui lòng nhìn vào đây
-badge-hint = Đưa thẻ trước camera
+badge-hint = hoặc đưa thẻ ra
 pin-button = Mã PIN
 here-button = Tôi đã đến
 too-many = Màn hình này đang mở ở quá nhiều cửa sổ. Vui lòng đóng bớt.
@@ -36,6 +36,7 @@ welcome = { $part ->
 }
 goodbye = Tạm biệt, { $name }
 use-another = Vui lòng dùng thẻ hoặc mã PIN
+use-card = Vui lòng dùng thẻ từ hoặc mã PIN
 between = { $first } hay { $second }?
 not-now = Hiện chưa thể vào cửa này
 not-now-next = Vui lòng liên hệ văn phòng
@@ -49,7 +50,7 @@ not-yet-logged = Chưa ghi sổ
 
 # Dòng trạng thái
 ready = Sẵn sàng
-no-camera = Không có camera. Vui lòng dùng thẻ từ hoặc mã PIN
+no-camera = Không có camera
 picture-black = Camera không thấy gì: cần thêm ánh sáng
 picture-frozen = Hình từ camera đã dừng
 picture-covered = Có vật che camera
