@@ -99,10 +99,13 @@ function showSaid(said) {
   put("next", said?.next);
   put("note", said?.note);
   if (!said || sounded === said.number) return;
-  const name = document.createElement("span");
-  name.className = "name";
-  name.textContent = said.text.name;
-  message.replaceChildren(said.text.before, name, said.text.after);
+  message.replaceChildren(said.text.before);
+  if (said.text.name) {
+    const name = document.createElement("span");
+    name.className = "name";
+    name.textContent = said.text.name;
+    message.append(name, said.text.after);
+  }
   // A name of more than a dozen letters has no room at the largest size.
   message.classList.toggle("long", said.text.name.length > 12);
   if (body.dataset.sound === "on" && sounded !== null) sound(said.kind);

@@ -22,8 +22,8 @@ pin-count = Số chữ số đã nhập
 come-closer = Lại gần thêm một chút
 more-light = Cần thêm ánh sáng
 hold-still = Vui lòng giữ yên
-turn-left = Vui lòng quay đầu sang trái
-turn-right = Vui lòng quay đầu sang phải
+turn-left = Xin quay mặt sang trái
+turn-right = Xin quay mặt sang phải
 
 # Kết quả của một lượt qua cửa
 welcome = { $part ->
@@ -58,7 +58,7 @@ picture-overexposed = Quá nhiều ánh sáng vào camera
 fire = Báo cháy: cửa đang mở
 locked-down = Đang phong tỏa
 waiting-to-be-logged = { $events } lượt chưa ghi sổ
-offline-minutes = Đã lưu đủ, mất kết nối { $minutes } phút
-offline-hours = Đã lưu đủ, mất kết nối { $hours } giờ
-offline-days = Đã lưu đủ, mất kết nối { $days } ngày
+offline-minutes = Đã lưu đủ, mất mạng { $minutes } phút
+offline-hours = Đã lưu đủ, mất mạng { $hours } giờ
+offline-days = Đã lưu đủ, mất mạng { $days } ngày
 clock-unset = Đồng hồ chưa được đặt
