@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use crate::camera;
 use crate::door::config::DoorConfig;
+use crate::kiosk::KioskConfig;
 use crate::recognition::policy::{LivenessConfig, RecognitionConfig};
 use crate::readers::ReadersConfig;
 
@@ -63,6 +64,9 @@ pub struct Config {
     /// Lock, lights and inputs.
     #[serde(default, deserialize_with = "crate::door::config::checked")]
     pub door: DoorConfig,
+    /// The screen at the door.
+    #[serde(default)]
+    pub kiosk: KioskConfig,
 }
 
 /// `[site]`
@@ -418,13 +422,14 @@ mod tests {
             (whole.door.driver, whole.door.open_ms, whole.door.held_open_s),
             (door.driver, door.open_ms, door.held_open_s)
         );
+        assert_eq!(whole.kiosk, KioskConfig::default());
     }
 
     #[test]
     fn the_example_has_every_key() {
         let whole: toml::Table = whole_example().parse().unwrap();
         for (header, table) in [("", Some(&whole))].into_iter().chain(
-            ["site", "terminal", "camera", "recognition", "liveness", "readers", "door", "server", "log"]
+            ["site", "terminal", "camera", "recognition", "liveness", "readers", "door", "kiosk", "server", "log"]
                 .map(|name| (name, whole.get(name).and_then(toml::Value::as_table))),
         ) {
             let unknown = if header.is_empty() { "x = 1".to_owned() } else { format!("[{header}]\nx = 1") };
@@ -470,6 +475,8 @@ mod tests {
             ("[log]\nlevel = \"info\"\nlevel = \"warn\"", 3, "log.level", "duplicate key"),
             ("[log]\n[log]", 2, "[log]", "duplicate key"),
             ("[log]\nlevel = info", 2, "log.level", ""),
+            ("[kiosk]\naddress = \"0.0.0.0:7080\"", 2, "kiosk.address", "can be reached from elsewhere"),
+            ("[kiosk]\nlanguage = \"fr\"", 2, "kiosk.language", "expected `en` or `vi`"),
             ("[log", 1, "[log", ""),
             ("[door]\ndriver = \"relay\"", 2, "door.driver", "unknown variant"),
             ("[door]\nlock = { pin = 1 }", 2, "door.lock", "unknown field"),

@@ -570,3 +570,47 @@ pub const DOOR_WAIT_SECONDS: [u64; 3] = [30, 120, 600];
 
 /// People whose right credentials within an hour are remembered, so that each forgives one wrong one: a school's rush.
 pub const DOOR_FORGIVERS: usize = 2_000;
+/// Seconds that the screen at the door shows what became of a passage: long enough to be read, over before the next.
+pub const KIOSK_ANNOUNCEMENT_SECONDS: u64 = 4;
+
+/// Milliseconds between two states of the screen at the door: ten a second follow a face, more only warm the processor.
+pub const KIOSK_STATE_INTERVAL_MS: u64 = 100;
+
+/// Seconds after which a screen without news is told that the connection lives; it says "starting" after eight.
+pub const KIOSK_HEARTBEAT_SECONDS: u64 = 2;
+
+/// Rings on the screen's picture: more faces at once are no queue at a door.
+pub const KIOSK_RINGS: usize = 16;
+
+/// Screens of one door at once: the one at the door, one of whoever looks after it, and what a reload leaves behind.
+pub const KIOSK_VIEWERS: usize = 4;
+
+/// Connections to the screen's server: a browser opens six.
+pub const KIOSK_CONNECTIONS: usize = 32;
+
+/// Bytes of a request's head, and of its body: a PIN.
+pub const KIOSK_HEAD_SIZE_BYTES: usize = 16 << 10;
+
+/// See [`KIOSK_HEAD_SIZE_BYTES`].
+pub const KIOSK_BODY_SIZE_BYTES: usize = 256;
+
+/// Seconds for the head or the body of a request from the same machine, and for it to read what was sent.
+pub const KIOSK_REQUEST_PATIENCE_SECONDS: u64 = 5;
+
+/// Seconds of one connection; the page makes another at once. So nothing that a browser forgot stays for ever.
+pub const KIOSK_CONNECTION_SECONDS: u64 = 600;
+
+/// Milliseconds that a request for a picture waits for the next one.
+pub const KIOSK_PICTURE_WAIT_MS: u64 = 1_000;
+
+/// Milliseconds after which a picture is not shown any more: it would be taken for what is before the camera.
+pub const KIOSK_PICTURE_AGE_MS: u64 = 2_000;
+
+/// Digits of a PIN that are passed on; whether they are a PIN is for others to say.
+pub const KIOSK_PIN_DIGITS: std::ops::RangeInclusive<usize> = 4..=12;
+
+/// Seconds for the answer to a PIN.
+pub const KIOSK_PIN_PATIENCE_SECONDS: u64 = 5;
+
+/// What was done on the screen and waits for the entrance; the next is refused.
+pub const KIOSK_COMMANDS: usize = 8;
