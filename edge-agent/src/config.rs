@@ -19,8 +19,8 @@ use serde::Deserialize;
 use crate::camera;
 use crate::door::config::DoorConfig;
 use crate::kiosk::KioskConfig;
-use crate::recognition::policy::{LivenessConfig, RecognitionConfig};
 use crate::readers::ReadersConfig;
+use crate::recognition::policy::{LivenessConfig, RecognitionConfig};
 
 /// Where the data are when nothing says otherwise.
 pub const DATA_FOLDER: &str = "/var/lib/rollcall";
@@ -429,8 +429,19 @@ mod tests {
     fn the_example_has_every_key() {
         let whole: toml::Table = whole_example().parse().unwrap();
         for (header, table) in [("", Some(&whole))].into_iter().chain(
-            ["site", "terminal", "camera", "recognition", "liveness", "readers", "door", "kiosk", "server", "log"]
-                .map(|name| (name, whole.get(name).and_then(toml::Value::as_table))),
+            [
+                "site",
+                "terminal",
+                "camera",
+                "recognition",
+                "liveness",
+                "readers",
+                "door",
+                "kiosk",
+                "server",
+                "log",
+            ]
+            .map(|name| (name, whole.get(name).and_then(toml::Value::as_table))),
         ) {
             let unknown = if header.is_empty() { "x = 1".to_owned() } else { format!("[{header}]\nx = 1") };
             let refusal = parse(unknown).unwrap_err();
@@ -535,12 +546,8 @@ mod tests {
     fn folders_are_relative_to_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.toml");
-        std::fs::write(
-            &path,
-            "data_folder = \"data\"\nmodels = \"/srv/models\"\n[camera]\nsource = \"file\"\nfile = \"a\"",
-        )
-        .unwrap();
-        let text = "data_folder = \"data\"\nmodels = \"/srv/models\"\n[door]\nrecord = \"door.jsonl\"";
+        let text = "data_folder = \"data\"\nmodels = \"/srv/models\"\n[door]\nrecord = \"door.jsonl\"\n\
+                    [camera]\nsource = \"file\"\nfile = \"a\"";
         std::fs::write(&path, text).unwrap();
         let config = Config::read(&path).unwrap();
         assert_eq!(config.door.record, Some(folder.path().join("door.jsonl")));

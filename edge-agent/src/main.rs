@@ -23,7 +23,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    backup, bench, detect, door as door_commands, enrol, evaluate, identify, restore, token, verify_log,
+    backup, bench, detect, doctor, door as door_commands, enrol, evaluate, identify, restore, token,
+    verify_log,
 };
 
 /// Finds faces and tells whose they are, offline.
@@ -39,7 +40,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve: people, recognition and the event log over gRPC
+    /// Be a terminal: recognise people, open the door, keep the log, serve the screen and gRPC
     Run(run::Args),
     /// Enrol the photographs of a folder or ZIP at a running program
     Enrol(enrol::Args),
@@ -52,6 +53,8 @@ enum Command {
     /// Make, list and end tokens for scripts
     #[command(subcommand)]
     Token(token::Command),
+    /// Look at camera, door, networks, clock and disk, and say what keeps a terminal from working
+    Doctor(doctor::Args),
     /// Put the lock into the state that it falls to without power, and end; for systemd's ExecStopPost
     DoorSafe(door_commands::SafeArgs),
     /// Try the door by hand: open it, see its inputs
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Restore(args) => restore::run(&args),
         Command::VerifyLog(args) => verify_log::run(&args),
         Command::Token(command) => token::run(command),
+        Command::Doctor(args) => models().and_then(|models| doctor::run(&models, &args)),
         Command::DoorSafe(args) => door_commands::make_safe(&args),
         Command::DoorTry(args) => door_commands::try_out(&args),
         Command::DoorSupervisor => Ok(door::supervisor::run()),

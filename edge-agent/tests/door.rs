@@ -278,7 +278,7 @@ fn f095_kill_9_of_the_supervisor_with_the_relay_on_locks_and_another_one_keeps_t
 #[test]
 fn f095_an_agent_that_hangs_does_not_keep_the_lock_released() {
     let mut door = Door::supervisor("secure");
-    door.order(&json!({"open": {"asked_ms": mono_ms()}}));
+    door.order(&json!({"open": {"asked_ms": mono_ms(), "opener": "credential"}}));
     let released = door.released();
     // Nothing more is said, the pipe stays open, and nobody reads.
     let locked = door.locks_in_time_after(&released);
@@ -291,7 +291,7 @@ fn f095_a_supervisor_whose_reports_nobody_reads_keeps_the_time() {
     for number in 0..20_000 {
         door.order(&json!({"ping": number}));
     }
-    door.order(&json!({"open": {"asked_ms": mono_ms()}}));
+    door.order(&json!({"open": {"asked_ms": mono_ms(), "opener": "credential"}}));
     door.locks_in_time_after(&door.released());
 }
 
@@ -309,7 +309,7 @@ fn f095_an_old_order_is_not_obeyed() {
 fn f095_what_is_no_order_ends_the_supervisor_locked() {
     for line in ["open sesame", "{\"open\":{}}", "{\"start\":{\"config\":{},\"is_locked_down\":false}}"] {
         let mut door = Door::supervisor("secure");
-        door.order(&json!({"open": {"asked_ms": mono_ms()}}));
+        door.order(&json!({"open": {"asked_ms": mono_ms(), "opener": "credential"}}));
         let released = door.released();
         door.type_in(line);
         door.locks_in_time_after(&released);
@@ -338,7 +338,7 @@ fn f095_ctrl_c_of_the_whole_group_does_not_end_the_supervisor_before_it_has_lock
 fn f095_a_signal_ends_the_pulse_and_the_exit_button_works_on() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let mut door = Door::supervisor("secure");
-        door.order(&json!({"open": {"asked_ms": mono_ms()}}));
+        door.order(&json!({"open": {"asked_ms": mono_ms(), "opener": "credential"}}));
         let released = door.released();
         kill_process(pid(&released), signal).unwrap();
         let locked = door.locks_in_time_after(&released);

@@ -299,7 +299,8 @@ impl Config {
         Ok(Settings::Command { argv: argv.0.clone(), output })
     }
 
-    fn wanted(&self) -> Wanted {
+    /// The size, rate and format that are asked for.
+    pub fn wanted(&self) -> Wanted {
         Wanted {
             width: self.width.map_or(WIDTH, |side| side.0),
             height: self.height.map_or(HEIGHT, |side| side.0),

@@ -22,7 +22,7 @@ use super::Progress;
 use crate::picture::read_file;
 
 /// 640 x 480 with one face: a part of the portrait of Eileen Collins (NASA, public domain), which scikit-image ships.
-const FRAME: &[u8] = include_bytes!("bench/frame.jpg");
+pub(super) const FRAME: &[u8] = include_bytes!("bench/frame.jpg");
 
 const GALLERY_SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 

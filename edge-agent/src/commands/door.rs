@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::config::Config;
-use crate::door::{Door, DoorState, Signal, supervisor};
+use crate::door::{Door, DoorState, Opener, Signal, supervisor};
 
 /// Lines typed ahead.
 const TYPED: usize = 8;
@@ -71,7 +71,7 @@ async fn follow(door: &Door, mut events: mpsc::Receiver<crate::door::DoorEvent>)
             _ = interrupt.recv() => return Ok(()),
             order = orders.recv() => match order.as_deref().map(str::trim) {
                 None | Some("quit") => return Ok(()),
-                Some("open") => match door.open() {
+                Some("open") => match door.open(Opener::Credential) {
                     Ok(()) => door.signal(Signal::Welcome),
                     Err(error) => say(&format!("not opened: {error}"))?,
                 },

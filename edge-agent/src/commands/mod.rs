@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod bench;
 pub mod detect;
+pub mod doctor;
 pub mod door;
 pub mod enrol;
 pub mod evaluate;

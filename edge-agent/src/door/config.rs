@@ -206,7 +206,7 @@ impl DoorConfig {
     }
 
     /// Every line that is configured, with its key.
-    fn lines(&self) -> impl Iterator<Item = (&'static str, &Line)> {
+    pub fn lines(&self) -> impl Iterator<Item = (&'static str, &Line)> {
         let outputs = Output::ALL.map(|output| (output.name(), self.output(output)));
         let inputs = Input::ALL.map(|input| (input.name(), self.input(input)));
         outputs.into_iter().chain(inputs).filter_map(|(name, line)| Some((name, line?)))

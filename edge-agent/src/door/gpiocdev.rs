@@ -66,6 +66,24 @@ impl Lines {
     }
 }
 
+/// Which chips there are: name, label and number of lines.
+pub fn chips() -> Vec<String> {
+    let paths = gpiocdev::chip::chips().unwrap_or_default();
+    let infos = paths.iter().filter_map(|path| Chip::from_path(path).ok()?.info().ok());
+    infos.map(|info| format!("{} \"{}\" with {} lines", info.name, info.label, info.num_lines)).collect()
+}
+
+/// Who has a line; `None`: nobody. Changes nothing.
+///
+/// # Errors
+/// There is no such chip or line.
+pub fn user(config: &DoorConfig, line: &Line) -> Result<Option<String>, PinError> {
+    let name = config.chip.as_deref().unwrap_or_default();
+    let chip = chip(name)?;
+    let info = chip.line_info(offset(&chip, name, line)?).map_err(failed("look at a line"))?;
+    Ok(info.used.then_some(info.consumer))
+}
+
 impl Pins for Lines {
     fn set(&mut self, output: Output, is_active: bool) -> Result<(), PinError> {
         let offset = self.outputs.iter().find(|(wired, _)| *wired == output).map(|(_, offset)| *offset);

@@ -49,8 +49,8 @@ impl Keeper {
     }
 
     /// An order to open for somebody who may come in.
-    pub fn open(&mut self, now: Instant) -> Opening {
-        self.lock.open(Opener::Credential, now)
+    pub fn open(&mut self, opener: Opener, now: Instant) -> Opening {
+        self.lock.open(opener, now)
     }
 
     /// Begins or ends a lockdown.
@@ -154,7 +154,7 @@ mod tests {
     fn the_exit_button_opens_in_a_lockdown_and_a_face_does_not() {
         let (mut keeper, mut now) = (keeper(true), Instant::now());
         settle(&mut keeper, inputs(false, false, false), &mut now);
-        assert_eq!(keeper.open(now), Opening::LockedDown);
+        assert_eq!(keeper.open(Opener::Credential, now), Opening::LockedDown);
         assert!(!keeper.is_released(now));
         assert_eq!(settle(&mut keeper, inputs(false, true, false), &mut now), [DoorEvent::ExitPressed]);
         assert!(keeper.is_released(now));

@@ -2,20 +2,24 @@
 //!
 //! It promises: without a fire, the lock is never released for longer than [`limits::LOCK_RELEASED_MAX_MS`] after
 //! somebody began to open it or pressed the exit button, whatever is asked and however often; whether it is released is
-//! a function of the time alone, so that nobody has to come round to lock it; in a lockdown only the exit button and the
-//! fire input release it.
+//! a function of the time alone, so that nobody has to come round to lock it; in a lockdown only the exit button, the
+//! fire input and those whom it does not hold up release it.
 //!
 //! It does not know who may pass: an order to open comes from whoever has decided that.
 
 use std::time::{Duration, Instant};
 
 use rollcall_core::limits;
+use serde::{Deserialize, Serialize};
 
 /// Who opens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Opener {
     /// A face, badge, card or PIN at the outside.
     Credential,
+    /// The same of somebody whom a lockdown does not hold up, or whoever opens from afar.
+    Exempt,
     /// Somebody inside who pressed the exit button.
     Exit,
 }
@@ -62,7 +66,7 @@ impl Lock {
         }
         let running = self.pulse.filter(|pulse| now < pulse.until);
         let (opener, began) = match (opener, running) {
-            (Opener::Credential, Some(pulse)) => (pulse.opener, pulse.began),
+            (Opener::Credential | Opener::Exempt, Some(pulse)) => (pulse.opener, pulse.began),
             (opener, _) => (opener, now),
         };
         let until = (now + self.open).min(began + longest());

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::config::DoorConfig;
+use super::lock::Opener;
 use super::{DoorEvent, Keeping};
 
 /// From the agent.
@@ -25,6 +26,8 @@ pub enum Order {
     Open {
         /// When this was asked, by [`mono_ms`]. An old order is not obeyed.
         asked_ms: u64,
+        /// For whom.
+        opener: Opener,
     },
     /// Begin or end a lockdown.
     Lockdown(bool),
@@ -117,7 +120,7 @@ mod tests {
     fn messages_come_out_however_the_bytes_are_cut() {
         let orders = [
             Order::Start { config: Box::default(), is_locked_down: true },
-            Order::Open { asked_ms: 5 },
+            Order::Open { asked_ms: 5, opener: Opener::Exempt },
             Order::Lockdown(false),
             Order::Ping(u64::MAX),
         ];

@@ -11,6 +11,7 @@
 pub mod config;
 mod contact;
 mod gpiocdev;
+pub mod inspect;
 mod keeper;
 mod link;
 mod lock;
@@ -35,6 +36,7 @@ use tokio::sync::{mpsc, watch};
 use config::{DoorConfig, Driver};
 pub use keeper::Keeping;
 pub use link::SUPERVISOR;
+pub use lock::Opener;
 use thread::{Inbox, Thread};
 
 /// For so long the start waits until the lock is kept: a supervisor of a run before may still have its line.
@@ -163,16 +165,16 @@ impl Door {
         }
     }
 
-    /// Releases the lock for one opening, unless the door is locked down. Does not wait; what comes of it is in the state
+    /// Releases the lock for one opening, unless the door is locked down and this is not for somebody exempt. Does not wait; what comes of it is in the state
     /// within milliseconds.
     ///
     /// # Errors
     /// Nothing keeps the lock, or the thread is busy: the door stays as it is.
-    pub fn open(&self) -> Result<(), DoorError> {
+    pub fn open(&self, opener: Opener) -> Result<(), DoorError> {
         if let Some(problem) = Some(self.state.borrow()).filter(|state| !state.is_kept) {
             return Err(DoorError::NotKept(problem.problem.clone().unwrap_or_default()));
         }
-        self.inbox.try_send(Inbox::Open(messages::mono_ms())).map_err(|_| DoorError::Busy)
+        self.inbox.try_send(Inbox::Open(messages::mono_ms(), opener)).map_err(|_| DoorError::Busy)
     }
 
     /// Shows and sounds something. One that does not fit in is left out.

@@ -114,13 +114,12 @@ fn keep(
 fn obey(keeper: &mut Keeper, agent: &mut Agent) {
     for order in agent.orders() {
         match order {
-            Order::Open { asked_ms } => {
+            Order::Open { asked_ms, opener } => {
                 let age_ms = mono_ms().saturating_sub(asked_ms);
                 let refusal = match age_ms > limits::LOCK_ORDER_AGE_MS {
                     true => Some(Refusal::Old),
-                    false => {
-                        (keeper.open(Instant::now()) == Opening::LockedDown).then_some(Refusal::LockedDown)
-                    }
+                    false => (keeper.open(opener, Instant::now()) == Opening::LockedDown)
+                        .then_some(Refusal::LockedDown),
                 };
                 if let Some(refusal) = refusal {
                     agent.report(&Report::Refused(refusal));

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use super::config::DoorConfig;
 use super::keeper::Keeping;
 use super::link::{Heard, Link};
+use super::lock::Opener;
 use super::messages::{Order, Refusal, Report};
 use super::pins::{Output, Pins};
 use super::signals::{Lights, Player};
@@ -32,7 +33,7 @@ const END_PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub enum Inbox {
     /// Open, asked at this time of the monotonic clock.
-    Open(u64),
+    Open(u64, Opener),
     /// Show and sound something.
     Signal(Signal),
     /// Look at what has changed.
@@ -112,8 +113,8 @@ impl Running {
 
     fn take(&mut self, message: Inbox, now: Instant) {
         match message {
-            Inbox::Open(asked_ms) => match &mut self.link {
-                Some(link) => link.order(&Order::Open { asked_ms }),
+            Inbox::Open(asked_ms, opener) => match &mut self.link {
+                Some(link) => link.order(&Order::Open { asked_ms, opener }),
                 None => tracing::warn!("the door was not opened: nothing keeps its lock"),
             },
             Inbox::Signal(signal) => self.player.play(signal, now),

@@ -3,7 +3,16 @@
 
 #![allow(dead_code, reason = "taken in use by the terminal's wiring, which comes next")]
 
+mod desk;
+pub mod events;
+mod names;
+mod rules;
+
 use rollcall_core::UtcInstant;
+
+pub use desk::{Desk, Inbox};
+pub use names::GivenName;
+pub use rules::{Pass, Rules};
 
 /// What the screen says of the latest passage. Replaced by the next, and over after some seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]

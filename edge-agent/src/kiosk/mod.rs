@@ -37,7 +37,7 @@ use tokio_util::task::TaskTracker;
 use crate::entrance::{Announced, Announcement, Status};
 use crate::recognition::View;
 
-pub use config::KioskConfig;
+pub use config::{KioskConfig, Language};
 
 /// What was done on the page.
 pub enum KioskCommand {

@@ -1,13 +1,21 @@
 //! This terminal's hardware and what its settings reach.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rollcall_attendance::{Clock as _, Log, Quality, SystemClock};
-use rollcall_core::{Fault, Reason};
+use rollcall_core::{Fault, Reason, UtcInstant};
 use rollcall_gallery::Gallery;
 use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;
 use rollcall_terminals::{Device, Lockdown, Readings, Revised, Settings};
+use tokio::sync::watch;
+
+use super::alarms::Alarms;
+use crate::camera::CameraState;
+use crate::door::{Door, Opener};
+use crate::entrance::events;
+use crate::recognition::{PictureState, View};
 
 /// See the module.
 #[derive(Clone)]
@@ -15,6 +23,49 @@ pub(super) struct ThisDevice {
     pub(super) log: Log,
     pub(super) gallery: Gallery,
     pub(super) clock: Arc<SystemClock>,
+    pub(super) alarms: Alarms,
+    /// The settings in force, and each change of them.
+    pub(super) settings: watch::Sender<Settings>,
+    pub(super) parts: Arc<Parts>,
+}
+
+/// What is there of hardware, once it was taken in use.
+#[derive(Default)]
+pub struct Parts {
+    pub(super) door: OnceLock<Arc<Door>>,
+    pub(super) camera: OnceLock<watch::Receiver<CameraState>>,
+    pub(super) view: OnceLock<watch::Receiver<View>>,
+    /// When somebody was last recognised, in microseconds; 0: not since the start.
+    last_recognition_us: AtomicI64,
+}
+
+impl Parts {
+    /// Somebody was recognised now.
+    pub fn recognised(&self) {
+        self.last_recognition_us.store(UtcInstant::now().micros(), Ordering::Relaxed);
+    }
+
+    fn camera(&self) -> v1::CameraState {
+        let picture = self.view.get().map(|view| view.borrow().picture).unwrap_or_default();
+        match self.camera.get().map(|camera| camera.borrow().clone()) {
+            None | Some(CameraState::Off | CameraState::Ended) => v1::CameraState::None,
+            Some(CameraState::Opening | CameraState::Lost { .. }) => v1::CameraState::Lost,
+            Some(CameraState::Working { .. }) => match picture {
+                PictureState::Fine => v1::CameraState::Working,
+                PictureState::Black => v1::CameraState::Black,
+                PictureState::Frozen => v1::CameraState::Frozen,
+                PictureState::Covered => v1::CameraState::Covered,
+                PictureState::Overexposed => v1::CameraState::Overexposed,
+            },
+        }
+    }
+
+    fn last_recognition(&self) -> Option<UtcInstant> {
+        match self.last_recognition_us.load(Ordering::Relaxed) {
+            0 => None,
+            micros => Some(UtcInstant::from_micros(micros)),
+        }
+    }
 }
 
 impl Device for ThisDevice {
@@ -22,7 +73,7 @@ impl Device for ThisDevice {
         let counts = self.gallery.counts().await.map_err(|error| error.fault())?;
         let log = self.log.health();
         let clock_quality = clock_quality(self.clock.read().quality);
-        let mut alarms = Vec::new();
+        let mut alarms = self.alarms.raised();
         if log.is_disk_full {
             alarms.push("DISK_FULL".to_owned());
         }
@@ -30,9 +81,8 @@ impl Device for ThisDevice {
             alarms.push("CLOCK_UNSET".to_owned());
         }
         Ok(Readings {
-            // A camera sees people, and there is none.
-            last_recognition: None,
-            camera: v1::CameraState::None,
+            last_recognition: self.parts.last_recognition(),
+            camera: self.parts.camera(),
             clock_quality,
             alarms,
             events_in_log: self.log.events().await.map_err(|error| error.fault())?,
@@ -42,23 +92,33 @@ impl Device for ThisDevice {
         })
     }
 
-    async fn open_door(&self, _by: &str) -> Result<(), Fault> {
-        Err(Fault::new(Reason::HardwareAbsent, "this terminal has no door that it could open"))
+    async fn open_door(&self, by: &str) -> Result<(), Fault> {
+        let Some(door) = self.parts.door.get() else {
+            return Err(Fault::new(Reason::HardwareAbsent, "this terminal has no door that it could open"));
+        };
+        let event = events::door_changed("OPENED_REMOTELY", by);
+        self.log.append(event).await.map_err(|error| error.fault())?;
+        // Whoever may do this may end a lockdown too.
+        door.open(Opener::Exempt).map_err(|error| Fault::new(Reason::Unavailable, error.to_string()))
     }
 
     async fn obey(&self, settings: &Revised) -> Result<(), Fault> {
         let event =
             v1::SettingsApplied { revision: settings.revision, sha256: settings.sha256().to_vec().into() };
         self.log.append(Kind::SettingsApplied(event)).await.map_err(|error| error.fault())?;
+        self.settings.send_replace(settings.settings.clone());
         let recogniser = self.gallery.recogniser().map_err(|error| error.fault())?;
         let Settings { fpir_target, keep_pictures, .. } = settings.settings;
         recogniser.set(fpir_target, keep_pictures).await.map_err(|error| error.fault())
     }
 
     async fn lock_down(&self, lockdown: &Lockdown) -> Result<(), Fault> {
+        if let Some(door) = self.parts.door.get() {
+            door.set_lockdown(lockdown.is_on);
+        }
         let state = if lockdown.is_on { "LOCKED_DOWN" } else { "RELEASED" };
-        let event = v1::DoorChanged { state: state.to_owned(), by: lockdown.by.clone() };
-        self.log.append(Kind::DoorChanged(event)).await.map(drop).map_err(|error| error.fault())
+        let event = events::door_changed(state, &lockdown.by);
+        self.log.append(event).await.map(|_| ()).map_err(|error| error.fault())
     }
 }
 

@@ -1,18 +1,22 @@
-//! `edge-agent run`: the services of a terminal that stands alone, in one process.
+//! `edge-agent run`: a terminal that stands alone: camera, door, screen and services in one process.
 //!
 //! It starts in two phases: [`Site::build`] locks the data folder, opens and checks everything and binds; only then is
 //! anything served, and one line on standard output says that it is ready and where. A start that fails says why in
 //! one line and leaves nothing half done. SIGTERM and SIGINT end it: calls may finish, within a deadline. When the
 //! event log's disk fails it ends with an error at once, because it can promise nothing any more.
 
+mod alarms;
 mod device;
+mod hardware;
 mod people;
 mod site;
+mod status;
+mod systemd;
 mod ticks;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,7 +26,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::commands::models_folder;
 use crate::config::{ADDRESS, Config, DATA_FOLDER};
 use crate::log;
-use site::Site;
+use site::{Running, Site};
+
+pub use alarms::Alarms;
+pub use device::Parts;
 
 /// Time for calls to finish once it is told to stop. systemd kills after 90 seconds.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -83,7 +90,8 @@ async fn serve(plan: &Plan) -> anyhow::Result<ExitCode> {
         }
     };
     let running = site.spawn().await?;
-    ready(&running.url(), running.folder(), running.token())?;
+    ready(&running)?;
+    systemd::ready();
     let failure = tokio::select! {
         name = stop.asked() => {
             tracing::info!(signal = name, "stopping");
@@ -91,6 +99,7 @@ async fn serve(plan: &Plan) -> anyhow::Result<ExitCode> {
         }
         reason = running.failed() => Some(reason),
     };
+    systemd::stopping();
     let left = running.drain(DRAIN).await;
     if left > 0 {
         tracing::warn!(calls = left, "calls were cut, they did not end in time");
@@ -102,10 +111,12 @@ async fn serve(plan: &Plan) -> anyhow::Result<ExitCode> {
 }
 
 /// The one line that others wait for.
-fn ready(url: &str, folder: &Path, token: &Path) -> anyhow::Result<()> {
+fn ready(running: &Running) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    let ca = folder.join(crate::folder::CA);
-    let told = writeln!(out, "ready: {url} ca={} token={}", ca.display(), token.display());
+    let (ca, token) = (running.folder().join(crate::folder::CA), running.token());
+    let screen = running.screen().map(|screen| format!(" screen={screen}")).unwrap_or_default();
+    let told =
+        writeln!(out, "ready: {} ca={} token={}{screen}", running.url(), ca.display(), token.display());
     // Nobody has to read it.
     match told.and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("standard output"),

@@ -18,13 +18,16 @@ use rollcall_store::{DataFolder, Db, Writes, replace_file};
 use rollcall_terminals::{
     Identity, Machine, Revised, Settings, SettingsField, Terminals, WithoutClock, hardware_id,
 };
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::device::ThisDevice;
+use super::hardware::{self, Hardware};
 use super::people::{Directory, SiteNotes};
-use super::{Plan, ticks};
+use super::{Alarms, Plan, systemd, ticks};
 use crate::config::{self, Config};
+use crate::entrance::Rules;
 use crate::{databases, folder, key};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -36,6 +39,7 @@ const LOG_CLOSE: Duration = Duration::from_secs(10);
 pub(super) struct Site {
     parts: Parts,
     server: Server,
+    hardware: Hardware,
     token: PathBuf,
 }
 
@@ -54,6 +58,7 @@ struct Parts {
 pub(super) struct Running {
     parts: Parts,
     server: RunningServer,
+    hardware: Hardware,
     ticks: JoinSet<()>,
     stop: CancellationToken,
     token: PathBuf,
@@ -88,28 +93,47 @@ impl Site {
         let (site, tmp) = (site_db.clone(), folder.file("tmp"));
         let attendance =
             Attendance::open(log.clone(), site, writes.clone(), people, Arc::new(log.clone()), tmp).await?;
-        let device = ThisDevice { log: log.clone(), gallery: gallery.clone(), clock: Arc::clone(&clock) };
+        let device = ThisDevice {
+            log: log.clone(),
+            gallery: gallery.clone(),
+            clock: Arc::clone(&clock),
+            alarms: Alarms::new(log.clone()),
+            settings: watch::Sender::new(identity.settings(&site_db).await?.settings),
+            parts: Arc::default(),
+        };
         let (site, data) = (site_db.clone(), folder.path().to_owned());
-        let terminals = Terminals::open(identity, site, writes.clone(), device, data).await?;
+        let terminals = Terminals::open(identity, site, writes.clone(), device.clone(), data).await?;
+        let door = hardware::open_door(&plan.config, terminals.lockdown().is_on).await?;
+        if let Some((door, _)) = &door {
+            let _first = device.parts.door.set(Arc::clone(door));
+        }
         terminals.catch_up().await?;
         obey_file(&plan.config, &terminals, &attendance).await?;
         let accounts = Accounts::new(site_db.clone(), writes.clone());
         let token = accounts.bootstrap(folder.path(), now).await?;
         let databases = vec![gallery_db, site_db];
+        let rules = Rules {
+            settings: device.settings.subscribe(),
+            lockdown: terminals.watch_lockdown(),
+            attendance: attendance.clone(),
+            clock: Arc::clone(&clock),
+        };
         let parts = Parts { folder, databases, writes, clock, log, gallery, attendance };
         let server = build_server(plan, &parts, terminals, accounts).await?;
-        Ok(Self { parts, server, token })
+        let hardware = Hardware::start(plan, &device, rules, door).await?;
+        Ok(Self { parts, server, hardware, token })
     }
 
     /// Serves from now on.
     pub(super) async fn spawn(self) -> anyhow::Result<Running> {
-        let Self { parts, server, token } = self;
+        let Self { parts, server, hardware, token } = self;
         let address = format!("{}\n", url(server.address(), Host::ThisMachine));
         replace_file(&parts.folder.file(folder::ADDRESS), address.as_bytes())?;
         let stop = CancellationToken::new();
-        let ticks = ticks::start(&parts.gallery, &parts.attendance, &parts.clock, &stop);
+        let mut ticks = ticks::start(&parts.gallery, &parts.attendance, &parts.clock, &stop);
+        systemd::keep_alive(&mut ticks, stop.clone(), hardware.heartbeat());
         let server = server.spawn().await;
-        Ok(Running { parts, server, ticks, stop, token })
+        Ok(Running { parts, server, hardware, ticks, stop, token })
     }
 }
 
@@ -117,6 +141,11 @@ impl Running {
     /// Where it is reached from other machines.
     pub(super) fn url(&self) -> String {
         url(self.server.address(), Host::OtherMachines)
+    }
+
+    /// Where the screen's page is.
+    pub(super) fn screen(&self) -> Option<&str> {
+        self.hardware.screen()
     }
 
     /// The data folder.
@@ -131,13 +160,17 @@ impl Running {
 
     /// Returns, with the reason, when it cannot go on.
     pub(super) async fn failed(&self) -> String {
-        self.parts.log.failed().await
+        tokio::select! {
+            reason = self.parts.log.failed() => reason,
+            reason = self.hardware.failed() => reason,
+        }
     }
 
-    /// Ends everything in order: calls, writes, the log, the databases. Returns how many calls were cut.
+    /// Ends everything in order: the hardware, calls, writes, the log, the databases. Returns how many calls were cut.
     pub(super) async fn drain(mut self, patience: Duration) -> usize {
         // A program that is not there any more is not looked for.
         let _ = std::fs::remove_file(self.parts.folder.file(folder::ADDRESS));
+        self.hardware.stop().await;
         self.stop.cancel();
         let left = self.server.drain(patience).await;
         self.parts.attendance.stop().await;

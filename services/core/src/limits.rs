@@ -614,3 +614,12 @@ pub const KIOSK_PIN_PATIENCE_SECONDS: u64 = 5;
 
 /// What was done on the screen and waits for the entrance; the next is refused.
 pub const KIOSK_COMMANDS: usize = 8;
+/// Milliseconds that a person at a door waits for the disk: half of the time in which a door should open. Then it opens
+/// and the event follows.
+pub const LOG_PATIENCE_MS: u64 = 250;
+
+/// Verdicts that wait for the desk: one for each face that is followed.
+pub const VERDICTS_WAITING: usize = 32;
+
+/// Badges and cards that wait for the desk. Nobody presents more in the time of one.
+pub const PRESENTED_WAITING: usize = 8;
