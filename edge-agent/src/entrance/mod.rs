@@ -12,7 +12,7 @@ use rollcall_core::UtcInstant;
 
 pub use desk::{Desk, Inbox};
 pub use names::GivenName;
-pub use rules::{Pass, Rules};
+pub use rules::Rules;
 
 /// What the screen says of the latest passage. Replaced by the next, and over after some seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -26,7 +26,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rollcall_core::{SiteZone, limits};
 use tokio::net::TcpListener;
@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::entrance::{Announced, Announcement, Status};
-use crate::recognition::View;
+use crate::recognition::{Preview, View};
 
 pub use config::{KioskConfig, Language};
 
@@ -62,17 +62,6 @@ impl std::fmt::Debug for KioskCommand {
     }
 }
 
-/// A picture for the page.
-#[derive(Clone, Debug)]
-pub struct Preview {
-    /// A whole JPEG, not mirrored.
-    pub jpeg: Arc<[u8]>,
-    /// Another one than the picture before it.
-    pub number: u64,
-    /// When it was taken; after [`limits::KIOSK_PICTURE_AGE_MS`] it is not shown.
-    pub captured: Instant,
-}
-
 /// How the door works, as far as the page shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HereButton {
@@ -90,7 +79,7 @@ pub struct Inputs {
     pub announcement: watch::Receiver<Option<Announcement>>,
     /// The terminal.
     pub status: watch::Receiver<Status>,
-    /// The latest picture.
+    /// The latest picture; after [`limits::KIOSK_PICTURE_AGE_MS`] it is not shown.
     pub preview: watch::Receiver<Option<Preview>>,
     /// The site's zone.
     pub zone: watch::Receiver<SiteZone>,

@@ -1,6 +1,6 @@
 //! From frames to verdicts: who passes.
 //!
-//! A thread named `recognition` takes the latest frame, follows faces over frames ([`track`], `pipeline`), gathers what
+//! A thread named `recognition` ([`thread`]) takes the latest frame, follows faces over frames ([`track`], [`pipeline`]), gathers what
 //! each says ([`passage`]) and sends one [`Verdict`] for each passage. What people see of it meanwhile is the [`View`].
 //! The decision is a pure state machine: time and evidence in, verdict out. It knows no door and no log.
 
@@ -9,15 +9,21 @@
 pub mod attempts;
 pub mod budget;
 pub mod challenge;
+pub mod counters;
 pub mod decider;
+pub mod deliberate;
 pub mod evidence;
 pub mod liveness;
 pub mod motion;
 pub mod passage;
 pub mod picture;
+pub mod pipeline;
 pub mod policy;
+pub mod reading;
+pub mod thread;
 pub mod track;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use rollcall_core::PersonId;
@@ -129,6 +135,17 @@ pub enum PictureState {
     Covered,
     /// Next to everything is white.
     Overexposed,
+}
+
+/// The live picture, for the screen.
+#[derive(Clone, Debug)]
+pub struct Preview {
+    /// A whole JPEG, not mirrored.
+    pub jpeg: Arc<[u8]>,
+    /// Of the frame: another one than that of the picture before.
+    pub number: u64,
+    /// When it was captured.
+    pub captured: Instant,
 }
 
 /// What the camera's picture shows, for the screen.

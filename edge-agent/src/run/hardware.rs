@@ -157,7 +157,9 @@ impl Hardware {
         let joined = tokio::task::spawn_blocking(move || {
             camera.stop();
             drop(card);
-            drop(recognition);
+            if let Some(recognition) = recognition {
+                recognition.end();
+            }
         });
         if joined.await.is_err() {
             tracing::error!("camera or recognition did not end well");
