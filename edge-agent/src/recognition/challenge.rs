@@ -4,7 +4,7 @@
 //! flat or bent, it hardly does. Measured in inter-ocular widths: flat prints up to 0.11, a print bent to half a cylinder
 //! 0.20 (geometry), heads 0.24 to 0.77. What an attempt asks for, in this order, for each of its sides:
 //! 1. the face is seen frontal;
-//! 2. the nose moves to that side without a leap, is seen on the way, and beyond [`TURNED_MIN`] on two frames;
+//! 2. the nose moves to that side without a leap, is seen on the way, and beyond 0.27 on two frames;
 //! 3. all the while it is one track and the face that was recognised, which is compared on the way.
 //!
 //! Turning to the wrong side, another face, a track that breaks, and running out of time end it. A leap, which a picture
@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use super::Prompt;
 
 /// Beyond this offset a head is turned: prints stay below 0.2, and a head with a flat nose reaches 0.24 at 30 degrees.
-pub const TURNED_MIN: f32 = 0.27;
+const TURNED_MIN: f32 = 0.27;
 
 /// Up to this offset a face is frontal.
 const FRONTAL_MAX: f32 = 0.12;
@@ -244,7 +244,7 @@ impl Challenge {
 /// Whether the nose moved further than that of a head does in this time. An offset that is no number is a leap.
 fn is_leap(step: f32, time: Duration) -> bool {
     let most = (SPEED_MAX * time.max(STEP_TIME_MIN).as_secs_f32()).min(STEP_MAX);
-    !(step.abs() <= most)
+    step.is_nan() || step.abs() > most
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ pub fn assess(config: &LivenessConfig, case: &Case) -> Assessment {
         return Assessment::Pass(Liveness::NotChecked);
     }
     // A score that is no number does not reach the limit either.
-    if case.network.is_some_and(|score| !(score >= config.score_min.get())) {
+    if case.network.is_some_and(|score| score.is_nan() || score < config.score_min.get()) {
         return Assessment::Fail;
     }
     match (config.policy, doubt(config, case)) {

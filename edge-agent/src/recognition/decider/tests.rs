@@ -9,7 +9,6 @@ use rollcall_gallery::decide::{self, Best, Comparison, Outcome, RunnerUp};
 use rollcall_vision::Rect;
 
 use super::*;
-use crate::recognition::challenge::TURNED_MIN;
 use crate::recognition::policy::{LivenessConfig, LivenessPolicy, RecognitionConfig};
 
 const LENGTH: usize = 32;
@@ -326,7 +325,8 @@ fn whoever_does_not_turn_is_refused_and_not_named() {
 
 #[test]
 fn the_wrong_side_another_face_and_going_away_fail() {
-    let turns: [fn(&mut Scene, u64, f32) -> Option<Verdict>; 3] = [
+    type Turn = fn(&mut Scene, u64, f32) -> Option<Verdict>;
+    let turns: [Turn; 3] = [
         |scene, ms, sign| (1..8).find_map(|n| scene.turned(ms + n * 100, 1, 2, -sign * 0.06 * n as f32)),
         |scene, ms, sign| (1..8).find_map(|n| scene.turned(ms + n * 100, 1, 3, sign * 0.06 * n as f32)),
         |scene, ms, _| scene.end(ms + 500, 1),
@@ -654,9 +654,4 @@ proptest! {
         later.extend((1..4).filter_map(|track| scene.end(ms, track)));
         prop_assert!(later.iter().all(|verdict| named(verdict).is_none()));
     }
-}
-
-#[test]
-fn the_limit_of_a_turn_is_above_what_prints_reach() {
-    assert!(TURNED_MIN > 0.25);
 }
