@@ -143,7 +143,7 @@ impl Door {
     fn after(&self, change: &Entry, level: &str) -> Entry {
         let comes = |entries: &[Entry]| {
             let later = entries.iter().skip_while(|entry| entry.mono_ms < change.mono_ms).skip(1);
-            later.cloned().find(|entry| entry.level == level)
+            later.into_iter().find(|entry| entry.level == level).cloned()
         };
         comes(&self.wait_for(level, |entries| comes(entries).is_some())).unwrap()
     }

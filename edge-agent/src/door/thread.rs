@@ -186,7 +186,7 @@ impl Running {
             self.with
                 .state
                 .send_modify(|state| state.problem = Some(format!("the lock's supervisor: {problem}")));
-            // The kernel ends it also when it is stopped, and takes the line back; the next one finds it free.
+            // The kernel ends it also when it is stopped; the next one finds the line free and turns the relay off.
             link.kill();
             self.lost(now);
             return;
