@@ -56,7 +56,8 @@ pub fn run() -> ExitCode {
     match kept {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            agent.report(&Report::Failed(error.to_string()));
+            let is_busy = matches!(error, PinError::Busy(_));
+            agent.report(&Report::Failed { problem: error.to_string(), is_busy });
             ExitCode::FAILURE
         }
     }

@@ -134,10 +134,14 @@ impl Running {
                 }
                 self.with.state.send_modify(|state| {
                     state.is_kept = true;
+                    state.is_busy = false;
                     state.problem = None;
                 });
             }
-            Report::Failed(problem) => self.with.state.send_modify(|state| state.problem = Some(problem)),
+            Report::Failed { problem, is_busy } => self.with.state.send_modify(|state| {
+                state.problem = Some(problem);
+                state.is_busy = is_busy;
+            }),
             Report::Pong(_) => self.link.iter_mut().for_each(|link| link.health.pong()),
             Report::Event(event) => self.happened(event, now),
             Report::Refused(Refusal::LockedDown) => {
