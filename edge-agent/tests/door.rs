@@ -251,6 +251,7 @@ fn f095_sigstop_of_the_supervisor_with_the_relay_on_locks() {
     let locked = door.locks_in_time_after(&released);
     assert_ne!(locked.pid, released.pid, "by another one");
     Door::has_ended(pid(&released));
+    door.says("event: FaultOver");
     door.type_in("open");
     door.locks_in_time_after(&door.after(&locked, "released"));
 }
