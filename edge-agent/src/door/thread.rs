@@ -128,15 +128,16 @@ impl Running {
     fn heard(&mut self, report: Report, now: Instant) {
         match report {
             Report::Ready => {
-                if std::mem::take(&mut self.is_faulty) {
-                    tracing::info!("the lock is kept again");
-                    self.tell(DoorEvent::FaultOver);
-                }
                 self.with.state.send_modify(|state| {
                     state.is_kept = true;
                     state.is_busy = false;
                     state.problem = None;
                 });
+                // After the state: whoever hears it may open at once.
+                if std::mem::take(&mut self.is_faulty) {
+                    tracing::info!("the lock is kept again");
+                    self.tell(DoorEvent::FaultOver);
+                }
             }
             Report::Failed { problem, is_busy } => self.with.state.send_modify(|state| {
                 state.problem = Some(problem);
