@@ -143,7 +143,7 @@ impl Door {
     fn after(&self, change: &Entry, level: &str) -> Entry {
         let comes = |entries: &[Entry]| {
             let later = entries.iter().skip_while(|entry| entry.mono_ms < change.mono_ms).skip(1);
-            later.cloned().find(|entry| entry.level == level)
+            later.into_iter().find(|entry| entry.level == level).cloned()
         };
         comes(&self.wait_for(level, |entries| comes(entries).is_some())).unwrap()
     }
@@ -251,6 +251,7 @@ fn f095_sigstop_of_the_supervisor_with_the_relay_on_locks() {
     let locked = door.locks_in_time_after(&released);
     assert_ne!(locked.pid, released.pid, "by another one");
     Door::has_ended(pid(&released));
+    door.says("event: FaultOver");
     door.type_in("open");
     door.locks_in_time_after(&door.after(&locked, "released"));
 }

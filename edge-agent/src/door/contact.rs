@@ -147,10 +147,12 @@ mod tests {
 
     const HELD_OPEN: Duration = Duration::from_secs(30);
 
+    type Happened = Vec<(u64, DoorEvent)>;
+
     struct Story {
         contact: Contact,
         zero: Instant,
-        happened: Vec<(u64, DoorEvent)>,
+        happened: Happened,
     }
 
     impl Story {
@@ -178,7 +180,7 @@ mod tests {
     fn the_contact_says_what_happened_as_the_table_says() {
         use DoorEvent::*;
         let story = Story::new;
-        let cases: Vec<(&str, Story, Vec<(u64, DoorEvent)>)> = vec![
+        let cases: Vec<(&str, Story, Happened)> = vec![
             ("nothing", story().read(0..99_000, false, LOCKED), vec![]),
             (
                 "in and closed",

@@ -1,8 +1,11 @@
 //! Lines of the kernel's GPIO character device, by the crate `gpiocdev`.
 //!
-//! The kernel gives a line to one process and takes it back when that ends, however it ends; the line's level is then
-//! the chip's or a resistor's. All lines of a part are one request, so that a part is had whole or not at all. Levels
-//! are logical here: the kernel turns those of lines that are active low.
+//! The kernel gives a line to one process and takes it back when that ends, however it ends. What its level is then is
+//! the chip driver's matter: most make it an input, so that a resistor decides; Raspberry Pi's own kernel leaves an
+//! output as it was unless `config.txt` says `dtparam=strict_gpiod` (raspberrypi/linux#6117, #6150).
+//!
+//! All lines of a part are one request, so that a part is had whole or not at all. Levels are logical here: the kernel
+//! turns those of lines that are active low.
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 
@@ -57,7 +60,8 @@ impl Lines {
             lines.inputs.push((input, offset));
         }
         lines.request = Some(builder.request().map_err(|error| match &error {
-            gpiocdev::Error::Uapi(_, gpiocdev_error) if gpiocdev_error.to_string().contains("busy") => {
+            // EBUSY has no variant of its own.
+            gpiocdev::Error::Uapi(_, why) if why.to_string().contains("busy") => {
                 PinError::Busy(error.to_string())
             }
             _ => failed("request the lines")(error),

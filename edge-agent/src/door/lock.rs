@@ -156,12 +156,14 @@ mod tests {
         None
     }
 
-    /// Each case: what happens when, and the times at which the lock is looked at with what is seen.
+    /// What happens when, and the times at which the lock is looked at with what is seen.
+    type Case<'a> = (&'a str, &'a [(u64, Does)], &'a [(u64, bool)]);
+
     #[test]
     fn the_lock_is_released_as_the_table_says() {
         use Does::*;
         let every_4_s: Vec<(u64, Does)> = (0..10).map(|n| (n * 4_000, Face)).collect();
-        let cases: &[(&str, &[(u64, Does)], &[(u64, bool)])] = &[
+        let cases: &[Case] = &[
             ("nobody", &[], &[(0, false), (60_000, false)]),
             ("one pulse", &[(0, Face)], &[(0, true), (4_999, true), (5_000, false)]),
             ("two extend", &[(0, Face), (3_000, Face)], &[(7_999, true), (8_000, false)]),

@@ -42,7 +42,12 @@ pub enum Report {
     /// It has the lines, and the lock is locked.
     Ready,
     /// It cannot go on, and ends.
-    Failed(String),
+    Failed {
+        /// Why, in words.
+        problem: String,
+        /// Another process has the lines.
+        is_busy: bool,
+    },
     /// The answer to a ping.
     Pong(u64),
     /// Something happened.

@@ -86,6 +86,8 @@ pub struct DoorState {
     pub is_locked_down: bool,
     /// Whether the process that keeps the lock is there and well.
     pub is_kept: bool,
+    /// Whether another process has the lock's line: a supervisor of a run before that holds the door in a fire.
+    pub is_busy: bool,
     /// What is wrong, for those who look after the door.
     pub problem: Option<String>,
     /// Events that were dropped because nobody took them.
@@ -119,6 +121,9 @@ impl Door {
     ///
     /// Of the events at most [`limits::DOOR_EVENTS`] wait. Further ones are dropped and counted in the state: the door
     /// does not wait for its log.
+    ///
+    /// A lock's line that another process has is no error: that is a supervisor of a run before which holds the door in a
+    /// fire, and a terminal that starts then is needed. The state says so until the line is free.
     ///
     /// # Errors
     /// The lines cannot be had, or the lock is not kept in time.

@@ -10,8 +10,8 @@
 //! - SIGTERM, SIGINT and SIGHUP end a pulse at once and not the process: who stops a whole group at once stops the agent
 //!   too, and then the pipe closes. The exit button works until then.
 //! - It never waits for the agent: reports that nobody reads are dropped once there are too many.
-//! - At its end, also by a panic, the relay is off. Only SIGKILL prevents that; then the kernel takes a `gpiocdev` line
-//!   back, and `edge-agent door-safe` is for the rest.
+//! - At its end, also by a panic, the relay is off. Only SIGKILL prevents that. Then the next supervisor turns it off
+//!   when it opens the line, or `edge-agent door-safe` where there is none.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -56,7 +56,8 @@ pub fn run() -> ExitCode {
     match kept {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            agent.report(&Report::Failed(error.to_string()));
+            let is_busy = matches!(error, PinError::Busy(_));
+            agent.report(&Report::Failed { problem: error.to_string(), is_busy });
             ExitCode::FAILURE
         }
     }
@@ -151,7 +152,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        // Nothing is left to do about an error: the kernel takes the line back in a moment.
+        // Nothing is left to do about an error: whoever opens the line next turns it off.
         let _ = self.pins.set(Output::Lock, false);
     }
 }

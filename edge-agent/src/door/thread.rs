@@ -128,16 +128,21 @@ impl Running {
     fn heard(&mut self, report: Report, now: Instant) {
         match report {
             Report::Ready => {
+                self.with.state.send_modify(|state| {
+                    state.is_kept = true;
+                    state.is_busy = false;
+                    state.problem = None;
+                });
+                // After the state: whoever hears it may open at once.
                 if std::mem::take(&mut self.is_faulty) {
                     tracing::info!("the lock is kept again");
                     self.tell(DoorEvent::FaultOver);
                 }
-                self.with.state.send_modify(|state| {
-                    state.is_kept = true;
-                    state.problem = None;
-                });
             }
-            Report::Failed(problem) => self.with.state.send_modify(|state| state.problem = Some(problem)),
+            Report::Failed { problem, is_busy } => self.with.state.send_modify(|state| {
+                state.problem = Some(problem);
+                state.is_busy = is_busy;
+            }),
             Report::Pong(_) => self.link.iter_mut().for_each(|link| link.health.pong()),
             Report::Event(event) => self.happened(event, now),
             Report::Refused(Refusal::LockedDown) => {
@@ -186,7 +191,7 @@ impl Running {
             self.with
                 .state
                 .send_modify(|state| state.problem = Some(format!("the lock's supervisor: {problem}")));
-            // The kernel ends it also when it is stopped, and takes the line back; the next one finds it free.
+            // The kernel ends it also when it is stopped; the next one finds the line free and turns the relay off.
             link.kill();
             self.lost(now);
             return;

@@ -146,3 +146,19 @@ fn only_the_calls_of_a_service_and_the_server_name_tonic() {
 fn only_the_camera_names_v4l() {
     assert_eq!(outside_in("edge-agent", "use v4l::", "camera", &[]), Vec::<PathBuf>::new());
 }
+
+#[test]
+fn only_the_drivers_of_the_door_name_gpiocdev_and_rppal() {
+    let mut files = Vec::new();
+    sources(&root().join("edge-agent/src"), &mut files);
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "rs"));
+    for name in ["gpiocdev", "rppal"] {
+        // Paths of the crate, not of our module of the same name.
+        let uses = |file: &PathBuf| {
+            let text = std::fs::read_to_string(file).unwrap();
+            text.contains(&format!("use {name}::")) || text.contains(&format!(" {name}::Error"))
+        };
+        let found: Vec<&PathBuf> = files.iter().filter(|file| uses(file)).collect();
+        assert_eq!(found, [&root().join(format!("edge-agent/src/door/{name}.rs"))]);
+    }
+}
