@@ -434,6 +434,7 @@ mod tests {
                 "terminal",
                 "camera",
                 "recognition",
+                "recognition.deliberate",
                 "liveness",
                 "readers",
                 "door",
@@ -441,7 +442,7 @@ mod tests {
                 "server",
                 "log",
             ]
-            .map(|name| (name, whole.get(name).and_then(toml::Value::as_table))),
+            .map(|name| (name, name.split('.').try_fold(&whole, |table, part| table.get(part)?.as_table()))),
         ) {
             let unknown = if header.is_empty() { "x = 1".to_owned() } else { format!("[{header}]\nx = 1") };
             let refusal = parse(unknown).unwrap_err();
@@ -472,6 +473,13 @@ mod tests {
             ("[site]\r\ntime_zone = \"Mars/Olympus\"\r\n", 2, "site.time_zone", "no time zone"),
             ("[recognition]\nframes_needed = 0", 2, "recognition.frames_needed", "is 0; give 1 to 10"),
             ("[recognition]\nhold_off_s = 301", 2, "recognition.hold_off_s", "is 301; give 1 to 300"),
+            ("[recognition]\nmode = \"always\"", 2, "recognition.mode", "expected `passing` or `deliberate`"),
+            (
+                "[recognition.deliberate]\nzone = [1.0, 0.0, 0.5, 1.0]",
+                2,
+                "recognition.deliberate.zone",
+                "is empty",
+            ),
             ("[liveness]\npolicy = \"on\"", 2, "liveness.policy", "expected one of"),
             ("[liveness]\nchallenge_seconds = -1", 2, "liveness.challenge_seconds", "is -1; give 3 to 15"),
             ("[liveness]\nscore_min = 1.5", 2, "liveness.score_min", "is 1.5; give 0 to 1"),

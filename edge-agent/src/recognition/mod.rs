@@ -1,6 +1,6 @@
 //! From frames to verdicts: who passes.
 //!
-//! A thread named `recognition` takes the latest frame, follows faces over frames ([`track`], `pipeline`), gathers what
+//! A thread named `recognition` ([`thread`]) takes the latest frame, follows faces over frames ([`track`], [`pipeline`]), gathers what
 //! each says ([`passage`]) and sends one [`Verdict`] for each passage. What people see of it meanwhile is the [`View`].
 //! The decision is a pure state machine: time and evidence in, verdict out. It knows no door and no log.
 
@@ -9,13 +9,18 @@
 pub mod attempts;
 pub mod budget;
 pub mod challenge;
+pub mod counters;
 pub mod decider;
+pub mod deliberate;
 pub mod evidence;
 pub mod liveness;
 pub mod motion;
 pub mod passage;
 pub mod picture;
+pub mod pipeline;
 pub mod policy;
+pub mod reading;
+pub mod thread;
 pub mod track;
 
 use std::time::Instant;

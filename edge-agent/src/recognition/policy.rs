@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::deliberate::{DeliberateConfig, Mode};
+
 /// Everything that decides how a passage is judged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policy {
@@ -23,11 +25,20 @@ pub struct RecognitionConfig {
     pub frames_needed: Whole<1, 10>,
     /// For how long after a passage the same face has no further one.
     pub hold_off_s: Whole<1, 300>,
+    /// When a face is read at all.
+    pub mode: Mode,
+    /// What counts as a deliberate act.
+    pub deliberate: DeliberateConfig,
 }
 
 impl Default for RecognitionConfig {
     fn default() -> Self {
-        Self { frames_needed: Whole(3), hold_off_s: Whole(10) }
+        Self {
+            frames_needed: Whole(3),
+            hold_off_s: Whole(10),
+            mode: Mode::default(),
+            deliberate: DeliberateConfig::default(),
+        }
     }
 }
 
@@ -91,7 +102,14 @@ pub enum LivenessPolicy {
 /// A whole number from `LEAST` to `MOST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "i64")]
-pub struct Whole<const LEAST: u32, const MOST: u32>(u32);
+pub struct Whole<const LEAST: u32, const MOST: u32>(pub(super) u32);
+
+impl<const LEAST: u32, const MOST: u32> Whole<LEAST, MOST> {
+    /// The number.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
 
 impl<const LEAST: u32, const MOST: u32> TryFrom<i64> for Whole<LEAST, MOST> {
     type Error = String;

@@ -113,10 +113,10 @@ impl Tracker {
     pub fn update(&mut self, faces: &[Face], looked: Looked, now: Instant) -> Vec<TrackId> {
         let faces = distinct(faces);
         let owners = self.owners(&faces, now);
-        let mut ended: Vec<TrackId> = Vec::new();
-        for contested in owners.iter().filter_map(|owner| owner.contested()) {
-            ended.extend(contested);
-        }
+        let contested = owners.iter().filter_map(|owner| owner.contested());
+        let mut ended: Vec<TrackId> = contested.flatten().collect();
+        ended.sort_unstable();
+        ended.dedup();
         let mut new = Vec::new();
         for (face, owner) in faces.into_iter().zip(&owners) {
             let of = |id: &TrackId| !ended.contains(id);

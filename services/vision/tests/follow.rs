@@ -47,8 +47,7 @@ fn a_face_that_is_followed_is_the_one_that_a_full_search_finds() {
                 let iou = followed.bounds.iou(&face.bounds);
                 let aligned = reader.look(&image, &followed).unwrap().0;
                 let cosine = reader.embed(&aligned).unwrap().cosine(&embedding);
-                println!("{iou} {worst} {cosine}");
-                // Measured: 0.90, 0.09, 0.984. The last stage sees another cut than after the second stage.
+                // Measured: at least 0.89, at most 0.11, at least 0.973. The last stage sees another cut than after the second stage.
                 assert!(iou > 0.85 && worst < 0.12 && cosine > 0.97, "{iou} {worst} {cosine}");
             }
         }
@@ -64,7 +63,6 @@ fn a_face_that_stands_still_stays_where_it_is_however_long_it_is_followed() {
             for _ in 0..50 {
                 place = reader.follow(&image, &[place]).unwrap()[0].expect("the face").bounds;
             }
-            println!("stay {}", place.iou(&face.bounds));
             assert!(place.iou(&face.bounds) > 0.85);
         }
     }

@@ -104,7 +104,7 @@ impl FrameLayout {
         }
     }
 
-    fn check_sizes(&self, bytes: &[u8]) -> Result<(), DecodeError> {
+    pub(super) fn check_sizes(&self, bytes: &[u8]) -> Result<(), DecodeError> {
         let format = self.format.picture_format();
         if bytes.is_empty() {
             return Err(DecodeError::Empty);
@@ -115,7 +115,7 @@ impl FrameLayout {
 }
 
 impl FrameFormat {
-    pub(super) fn picture_format(self) -> PictureFormat {
+    fn picture_format(self) -> PictureFormat {
         match self {
             Self::Mjpeg => PictureFormat::Jpeg,
             Self::Yuyv => PictureFormat::Yuyv,

@@ -106,11 +106,7 @@ fn pixels(header: &Header, bytes: &[u8], rgb: &mut Vec<u8>) -> Result<(), Decode
 /// The brightness of one frame at an eighth of its size: the mean of each block of 8 x 8 pixels, which is what a JPEG
 /// stores first of each. Refuses what [`decode_frame`] refuses, and four colours, which no camera sends.
 pub(super) fn eighth(width: u32, height: u32, bytes: &[u8], grey: &mut Vec<u8>) -> Result<(), DecodeError> {
-    let header = Header::read(bytes)?;
-    let (got_width, got_height) = (header.frame.width, header.frame.height);
-    if (got_width, got_height) != (width, height) {
-        return Err(DecodeError::WrongFrameSize { width, height, got_width, got_height });
-    }
+    let header = header_of_size(width, height, bytes)?;
     let bytes = header.corrected(bytes);
     let codec = |error| DecodeError::codec(JPEG, error);
     let mut decoder = Decompressor::new().map_err(codec)?;

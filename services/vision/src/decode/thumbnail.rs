@@ -3,11 +3,9 @@
 //! It costs a fraction of the whole frame: of MJPEG only the mean of each block is made, of the raw formats only the
 //! brightness is read.
 
-use rollcall_core::limits;
-
-use super::error::{DecodeError, Measure};
+use super::error::DecodeError;
 use super::frame::{FrameFormat, FrameLayout, Planes};
-use super::{at_most, check_size, jpeg};
+use super::jpeg;
 
 /// Pixels of a frame, across and down, that one pixel of a thumbnail is the mean of.
 const BLOCK: usize = 8;
@@ -31,12 +29,7 @@ pub struct Thumbnail {
 /// As [`decode_frame`](super::decode_frame), and for a JPEG of four colours.
 pub fn thumbnail(layout: &FrameLayout, bytes: &[u8], buffer: &mut Vec<u8>) -> Result<Thumbnail, DecodeError> {
     let FrameLayout { width, height, format, .. } = *layout;
-    if bytes.is_empty() {
-        return Err(DecodeError::Empty);
-    }
-    let picture_format = format.picture_format();
-    check_size(picture_format, width, height)?;
-    at_most(picture_format, Measure::SizeBytes, bytes.len() as u64, limits::FRAME_SIZE_BYTES as u64)?;
+    layout.check_sizes(bytes)?;
     let columns = width as usize;
     match format {
         FrameFormat::Mjpeg => jpeg::eighth(width, height, bytes, buffer)?,
