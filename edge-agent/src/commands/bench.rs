@@ -3,6 +3,8 @@
 //! Times are medians over frames and rounds, in wall time and in processor time of the thread. Nothing here is a
 //! test: a figure is compared with figures of the same machine, and `tests/peers` does that with other software.
 
+mod pipeline;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -41,6 +43,9 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Play these scenes, MJPEG files, through the terminal's pipeline instead, --rounds times each
+    #[arg(long, value_name = "FILE.mjpeg", num_args = 0.., conflicts_with_all = ["frames", "json"])]
+    pipeline: Option<Vec<PathBuf>>,
     /// Only write the built-in frame into this file
     #[arg(long, value_name = "FILE.jpg")]
     write_frame: Option<PathBuf>,
@@ -104,6 +109,11 @@ impl Moment {
 pub fn run(models: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.write_frame {
         std::fs::write(path, FRAME).with_context(|| format!("cannot write {}", path.display()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(scenes) = &args.pipeline {
+        let report = pipeline::run(&Models::open(models)?, scenes, args.rounds)?;
+        writeln!(std::io::stdout(), "{}", report.trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     let frames = frames(args)?;

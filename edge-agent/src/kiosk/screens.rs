@@ -11,6 +11,8 @@ use rollcall_core::UtcInstant;
 
 use super::config::Language;
 use super::tests::{Screen, any_port};
+use std::time::Instant;
+
 use super::*;
 use crate::recognition::{FaceInView, PictureState, Prompt, TrackId};
 

@@ -9,6 +9,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::config::{Language, LoopbackAddress};
+use std::time::Instant;
+
 use super::*;
 use crate::recognition::{FaceInView, Prompt, TrackId};
 

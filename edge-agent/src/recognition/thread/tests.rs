@@ -76,14 +76,15 @@ fn started(reading: Box<dyn Reading>, judge: Box<Judging>) -> (Handle, Arc<Slot>
     let slot = Arc::new(Slot::default());
     let (verdicts, of) = mpsc::channel(limits::VERDICTS_WAITING);
     let policy = Policy::default();
-    let setup = Setup { slot: Arc::clone(&slot), reading, judge, policy, verdicts };
+    let setup = Setup { slot: Arc::clone(&slot), reading, judge, policy, badges: None, verdicts };
     (start(setup).unwrap(), slot, of)
 }
 
 /// A frame of noise, seconds after the one before, so that each is searched.
 fn noise(number: u64) -> Frame {
     let value = |at: u64| ((at * 31 + number * 7_919).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 57) as u8;
-    let bytes = (0..32 * 32 * 2).map(value).map(|v| 40 + v).collect();
+    let door = |at: u64| if at % 64 < 32 { 20 } else { 90 };
+    let bytes = (0..32 * 32 * 2).map(|at| door(at) + value(at)).collect();
     let layout = FrameLayout { width: 32, height: 32, format: FrameFormat::Yuyv, stride_bytes: 0 };
     Frame { bytes, layout, captured: Instant::now() + Duration::from_secs(3) * number as u32, number }
 }
@@ -145,7 +146,7 @@ fn the_live_picture_is_made_only_while_somebody_watches() {
     slot.put(noise(2));
     turnstile.until(2);
     let jpeg = watcher.borrow().clone().unwrap();
-    assert_eq!(decode(&jpeg).unwrap().width(), 32);
+    assert_eq!(decode(&jpeg.jpeg).unwrap().width(), 32);
     handle.end();
 }
 
