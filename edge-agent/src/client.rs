@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use rollcall_core::limits;
 use rollcall_proto::v1::account_service_client::AccountServiceClient;
+use rollcall_proto::v1::attendance_service_client::AttendanceServiceClient;
 use rollcall_proto::v1::gallery_service_client::GalleryServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -98,6 +99,11 @@ impl Client {
     /// Accounts and tokens.
     pub fn accounts(&self) -> AccountServiceClient<InterceptedService<Channel, Bearer>> {
         AccountServiceClient::new(self.channel.clone())
+    }
+
+    /// Events. A stream of them has no deadline.
+    pub fn attendance(&self) -> AttendanceServiceClient<InterceptedService<Channel, Bearer>> {
+        AttendanceServiceClient::new(self.channel.clone())
     }
 
     /// People.

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    backup, bench, detect, doctor, door as door_commands, enrol, evaluate, identify, restore, token,
+    backup, bench, detect, doctor, door as door_commands, enrol, evaluate, events, identify, restore, token,
     verify_log,
 };
 
@@ -44,6 +44,8 @@ enum Command {
     Run(run::Args),
     /// Enrol the photographs of a folder or ZIP at a running program
     Enrol(enrol::Args),
+    /// Show the events of a running program as they come
+    Events(events::Args),
     /// Make one file of all that a site has, while the program runs
     Backup(backup::Args),
     /// Make a data folder from a backup
@@ -82,6 +84,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(cli.models.clone(), args),
         Command::Enrol(args) => enrol::run(&args),
+        Command::Events(args) => events::run(&args),
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::VerifyLog(args) => verify_log::run(&args),

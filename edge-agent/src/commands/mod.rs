@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod door;
 pub mod enrol;
 pub mod evaluate;
+pub mod events;
 pub mod identify;
 pub mod restore;
 pub mod token;

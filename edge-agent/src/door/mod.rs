@@ -6,8 +6,6 @@
 //!
 //! Without a door in the configuration there is none, and everything else works as with one.
 
-#![allow(dead_code, reason = "taken in use by the terminal's wiring, which comes next")]
-
 pub mod config;
 mod contact;
 mod gpiocdev;

@@ -1,8 +1,6 @@
 //! Who comes in: takes verdicts and credentials, asks the rules of the door, writes the event, opens, and tells the
 //! screen.
 
-#![allow(dead_code, reason = "taken in use by the terminal's wiring, which comes next")]
-
 mod desk;
 pub mod events;
 mod names;

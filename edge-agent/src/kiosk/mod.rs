@@ -8,8 +8,6 @@
 //! [`limits::KIOSK_VIEWERS`] screens at once, and nobody takes more memory or time than `limits` says. No PIN is in an
 //! address or a log line. The page reads nothing from the disk and writes nothing to it.
 
-#![allow(dead_code, reason = "taken in use by the terminal's wiring, which comes next")]
-
 mod composer;
 mod config;
 mod guard;

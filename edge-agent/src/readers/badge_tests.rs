@@ -19,8 +19,10 @@ fn picture(text: &str, level: EcLevel, module: usize, size: (usize, usize), at: 
             return 96;
         }
         match (column.checked_sub(4), row.checked_sub(4)) {
-            (Some(column), Some(row)) if column < side && row < side => {
-                if colors[row * side + column] == Color::Dark { 20 } else { 230 }
+            (Some(column), Some(row))
+                if column < side && row < side && colors[row * side + column] == Color::Dark =>
+            {
+                20
             }
             _ => 230,
         }

@@ -1,7 +1,5 @@
 //! Other ways in than a face: a QR badge shown to the same camera, a card reader that types like a keyboard.
 
-#![allow(dead_code, reason = "taken in use by the terminal's wiring, which comes next")]
-
 pub mod badge;
 pub mod card;
 mod keys;
