@@ -78,7 +78,7 @@ impl Agent {
             return Err(child.wait().unwrap());
         };
         let words: Vec<&str> = line.split_whitespace().collect();
-        let ["ready:", url, ca, token] = words[..] else { panic!("no ready line: {line}") };
+        let ["ready:", url, ca, token, ..] = words[..] else { panic!("no ready line: {line}") };
         assert!(ca.starts_with("ca=") && token.starts_with("token="), "{line}");
         let port = url.rsplit(':').next().unwrap();
         self.url = format!("https://127.0.0.1:{port}");
