@@ -70,7 +70,8 @@ async fn each_scene_gives_exactly_its_events_and_pulses() {
         let recognised = events.iter().filter(|kind| matches!(kind, Kind::Recognised(_))).count();
         assert_eq!((recognised, pulses), (0, 0), "{}: {events:?}", scene.name());
     }
-    assert_eq!(alarms(&mut client).await, [], "nothing was wrong with the picture");
+    let black = |is_over| ("CAMERA_BLACK".to_owned(), is_over);
+    assert_eq!(alarms(&mut client).await, [black(false), black(true)], "of the dark scene alone");
     let pulses = terminal.pulses();
     assert!(pulses.iter().all(|pulse| pulse.locked_ms.is_some()), "{pulses:?}");
 }
