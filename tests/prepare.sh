@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Installs what the tests need beside the build: PostgreSQL, which they start themselves; strace, which kills programs at
-# chosen system calls; Python, curl and protoc, which the examples use. Does nothing, and asks for no rights, when all of
-# it is there.
+# chosen system calls; faketime, which gives a program another clock; Python, curl and protoc, which the examples use.
+# Does nothing, and asks for no rights, when all of it is there.
 set -euo pipefail
 
 packages=()
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || packages+=(postgresql)
 command -v strace >/dev/null || packages+=(strace)
+command -v faketime >/dev/null || packages+=(faketime)
 # The examples for scripts: Python, and curl with protoc.
 command -v curl >/dev/null || packages+=(curl)
 command -v protoc >/dev/null || packages+=(protobuf-compiler)

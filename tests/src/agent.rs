@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -22,6 +22,8 @@ pub struct Agent {
     child: Option<Child>,
     folder: TempDir,
     options: Vec<String>,
+    /// The command that `edge-agent run` is an argument of: strace(1), faketime(1).
+    under: Vec<String>,
     url: String,
 }
 
@@ -35,33 +37,75 @@ impl Agent {
     pub fn start_with(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let mut agent = Self { child: None, folder, options, url: String::new() };
+        let mut agent = Self { child: None, folder, options, under: Vec::new(), url: String::new() };
         agent.restart();
         agent
     }
 
+    /// One with a configuration, which may name what lies in the folder that it is told of. Not started.
+    pub fn configured(configuration: impl FnOnce(&Path) -> String) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("agent.toml");
+        std::fs::write(&file, configuration(folder.path())).unwrap();
+        let options = vec!["--config".to_owned(), file.to_str().unwrap().to_owned()];
+        Self { child: None, folder, options, under: Vec::new(), url: String::new() }
+    }
+
+    /// Has it started from now on by another command, which becomes it: `strace -D ...`; by none when empty.
+    pub fn set_under(&mut self, command: &[&str]) {
+        self.under = command.iter().map(|word| (*word).to_owned()).collect();
+    }
+
     /// Starts it again in the same folder, on another port.
     pub fn restart(&mut self) {
+        if let Err(status) = self.try_restart() {
+            panic!("edge-agent did not become ready: {status:?}, see its log");
+        }
+    }
+
+    /// The same; how it ended when it did so before it was ready.
+    ///
+    /// # Errors
+    /// Its status.
+    pub fn try_restart(&mut self) -> Result<(), ExitStatus> {
         assert!(self.child.is_none(), "it still runs");
-        let mut command = self.run_command();
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
+        let mut command = self.run_command();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let line = first_line(child.stdout.take().unwrap());
         let Some(line) = line else {
             kill(child.id());
-            panic!("edge-agent did not become ready: {:?}, see its log", child.wait());
+            return Err(child.wait().unwrap());
         };
         let words: Vec<&str> = line.split_whitespace().collect();
-        let ["ready:", url, ca, token] = words[..] else { panic!("no ready line: {line}") };
+        let ["ready:", url, ca, token, ..] = words[..] else { panic!("no ready line: {line}") };
         assert!(ca.starts_with("ca=") && token.starts_with("token="), "{line}");
         let port = url.rsplit(':').next().unwrap();
         self.url = format!("https://127.0.0.1:{port}");
         self.child = Some(child);
+        Ok(())
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some());
+        if ended {
+            self.child = None;
+        }
+        ended
     }
 
     /// `edge-agent run` on its folder, not started.
     pub fn run_command(&self) -> Command {
-        let mut command = Command::new(edge_agent());
+        let program = edge_agent();
+        let mut command = match self.under.split_first() {
+            Some((first, arguments)) => {
+                let mut command = Command::new(first);
+                command.args(arguments).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         command.env("PATH", self.search_path());
         command.arg("--models").arg(repository("models")).arg("run").arg("--data").arg(self.data());
         command.args(["--address", "127.0.0.1:0"]).args(&self.options);

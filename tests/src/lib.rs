@@ -8,13 +8,16 @@ pub mod agent;
 pub mod client;
 pub mod ended;
 pub mod pictures;
+pub mod player;
 pub mod scene;
 pub mod scripts;
+pub mod terminal;
 pub mod webhook;
 
 pub use agent::Agent;
 pub use client::Client;
 pub use ended::{Ended, run};
+pub use terminal::Terminal;
 
 use std::path::{Path, PathBuf};
 

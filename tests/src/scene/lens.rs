@@ -71,7 +71,7 @@ impl Camera {
     fn draw(&self, moment: &Moment) -> Canvas {
         let mut canvas = match moment.behind {
             Behind::Room => self.room.clone(),
-            Behind::Hand => Canvas::plain([0.16, 0.07, 0.05]),
+            Behind::Hand => Canvas::plain([0.36, 0.17, 0.12]),
         };
         for actor in &moment.actors {
             draw::draw(&mut canvas, &self.people, &self.badge, actor);
