@@ -21,6 +21,9 @@ use crate::door::inspect as pins;
 /// The embedding that the networks as shipped make of the face on [`FRAME`], little-endian f32.
 const EMBEDDING: &[u8] = include_bytes!("doctor/embedding.f32");
 
+/// The smallest face that the expected embedding was made with.
+const FACE_MIN_PX: u32 = 40;
+
 /// Results on another processor differ by rounding alone.
 const AGREEMENT_MIN: f32 = 0.9999;
 
@@ -64,7 +67,12 @@ impl Finding {
 pub fn run(models: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     let data = args.data.clone().or_else(|| config.data_folder.clone()).unwrap_or_else(|| DATA_FOLDER.into());
-    let groups = [recognition(models), camera(&config), door(&config), vec![clock(), disk(&data), heat()]];
+    let groups = [
+        recognition(models),
+        camera(&config),
+        door(&config),
+        vec![clock(), disk(&data), wear(&data), heat()],
+    ];
     let findings: Vec<Finding> = groups.into_iter().flatten().collect();
     for finding in &findings {
         let mark = match finding.state {
@@ -175,7 +183,7 @@ fn self_test(mut reader: FaceReader) -> Finding {
         Ok(image) => image,
         Err(error) => return wrong(format!("the bundled picture cannot be read: {error}")),
     };
-    let faces = match reader.detect(&image, 60, &mut |_| {}) {
+    let faces = match reader.detect(&image, FACE_MIN_PX, &mut |_| {}) {
         Ok(faces) => faces,
         Err(error) => return wrong(error.to_string()),
     };
@@ -240,6 +248,38 @@ fn disk(data: &Path) -> Finding {
         true => Finding::new(WHAT, State::Well, said),
         false => Finding::new(WHAT, State::Wrong, said + "; make room, or the log will have none"),
     }
+}
+
+/// What a running terminal writes: a card lives for some thousand times its size.
+fn wear(data: &Path) -> Finding {
+    const WHAT: &str = "card wear";
+    match written(data) {
+        None => Finding::new(WHAT, State::Well, "not known: no terminal runs on this data folder"),
+        Some((bytes, seconds)) => {
+            let a_day = bytes as f64 / seconds.max(1.0) * 86_400.0 / f64::from(1 << 20);
+            let said = format!(
+                "the running terminal has written {:.1} MiB in {:.1} hours, which is {a_day:.1} MiB a day",
+                bytes as f64 / f64::from(1 << 20),
+                seconds / 3_600.0
+            );
+            Finding::new(WHAT, State::Well, said)
+        }
+    }
+}
+
+/// Bytes that the program on this data folder has caused to be written, and the seconds since its start.
+fn written(data: &Path) -> Option<(u64, f64)> {
+    let holder = std::fs::read_to_string(data.join("lock")).ok()?;
+    let process = Path::new("/proc").join(holder.split_ascii_whitespace().nth(1)?);
+    let counters = std::fs::read_to_string(process.join("io")).ok()?;
+    let bytes = counters.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.parse().ok()?;
+    let stat = std::fs::read_to_string(process.join("stat")).ok()?;
+    // The name of the program is in brackets and may hold anything; the start is the 20th field after it (proc(5)).
+    let started: u64 = stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    let since_boot = std::fs::read_to_string("/proc/uptime").ok()?;
+    let since_boot: f64 = since_boot.split_ascii_whitespace().next()?.parse().ok()?;
+    let a_second = rustix::param::clock_ticks_per_second() as f64;
+    Some((bytes, since_boot - started as f64 / a_second))
 }
 
 /// How warm the processor is, and whether a Raspberry Pi has slowed down for heat or a weak supply.
