@@ -45,6 +45,8 @@ pub struct Desk {
     pub given_name: GivenName,
     pub announcements: watch::Sender<Option<Announcement>>,
     pub limiter: Limiter,
+    /// Whether the log knows that nothing more is taken for now.
+    pub has_noted_wait: bool,
 }
 
 /// What comes to the desk.
@@ -129,9 +131,14 @@ impl Desk {
     /// Lets somebody in by what they presented, or says why not. What was announced.
     async fn credential(&mut self, presented: &Presented) -> Announced {
         if let Err(wait) = self.limiter.may_try(Instant::now()) {
+            // Once is enough: whoever goes on trying must not fill the log.
+            if std::mem::replace(&mut self.has_noted_wait, true) {
+                return self.announce(Announced::WaitSeconds(wait.0), true);
+            }
             let event = events::credential_refused(None, Refused::TooManyAttempts);
             return self.refuse(event, Announced::WaitSeconds(wait.0)).await;
         }
+        self.has_noted_wait = false;
         let (kind, text) = match presented {
             Presented::Pin(text) => (CredentialKind::Pin, text),
             Presented::Card(text) => (CredentialKind::Card, text),

@@ -225,5 +225,6 @@ fn desk(
         given_name,
         announcements,
         limiter: Limiter::default(),
+        has_noted_wait: false,
     }
 }

@@ -39,7 +39,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
             "rollcall-vision",
         ],
     ),
-    ("rollcall-tests", "tests", &["rollcall-proto"]),
+    ("rollcall-tests", "tests", &["rollcall-proto", "rollcall-vision"]),
 ];
 
 /// Crates that only one crate of the workspace may use.
