@@ -28,7 +28,7 @@ PY
 
 serve() {
     # A pipe to read the ready line from; the server's own log goes to a file.
-    coproc SERVER { exec /usr/bin/time -f '%M KiB peak, %e s' -o "$work/server.time" "$agent" run --data "$work/data" --address 127.0.0.1:"${port:-0}" 2>>"$work/server.log"; }
+    coproc SERVER { exec /usr/bin/time -f '%M KiB peak, %e s' -o "$work/server.time" "$agent" run --data "$work/data" --address 127.0.0.1:"${port:-0}" --screen 127.0.0.1:0 2>>"$work/server.log"; }
     read -r ready <&"${SERVER[0]}"
     server=$(pgrep -P "$SERVER_PID" -x edge-agent)
     port=$(sed -n 's#.*https://[^ ]*:\([0-9]*\).*#\1#p' <<<"$ready")

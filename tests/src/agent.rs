@@ -108,7 +108,7 @@ impl Agent {
         };
         command.env("PATH", self.search_path());
         command.arg("--models").arg(repository("models")).arg("run").arg("--data").arg(self.data());
-        command.args(["--address", "127.0.0.1:0"]).args(&self.options);
+        command.args(["--address", "127.0.0.1:0", "--screen", "127.0.0.1:0"]).args(&self.options);
         command
     }
 

@@ -3,7 +3,9 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
+use std::time::Duration;
 
 use rollcall_proto::v1;
 use rollcall_tests::{Agent, edge_agent, repository, run};
@@ -185,4 +187,28 @@ async fn the_file_changes_settings_when_it_was_edited_and_the_api_otherwise() {
     fs::write(&file, "[terminal]\nname = \"Gate C\"\n").unwrap();
     agent.restart();
     assert_eq!(name(&agent).await.display_name, "Gate C", "the file has changed");
+}
+
+#[test]
+fn systemd_is_told_of_the_start_of_life_and_of_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let mut told = [0; 256];
+    let mut hear = || {
+        let length = socket.recv(&mut told).unwrap();
+        String::from_utf8(told[..length].to_vec()).unwrap().trim().to_owned()
+    };
+    let watchdog = "WATCHDOG_USEC=3000000";
+    let notify = format!("NOTIFY_SOCKET={}", path.display());
+    let mut agent = Agent::configured(|_| String::new());
+    agent.set_under(&["env", &notify, watchdog]);
+    agent.restart();
+    let mut first = [hear(), hear(), hear()];
+    first.sort();
+    assert_eq!(first, ["READY=1", "WATCHDOG=1", "WATCHDOG=1"]);
+    agent.stop();
+    let last = std::iter::repeat_with(hear).find(|word| word != "WATCHDOG=1");
+    assert_eq!(last.as_deref(), Some("STOPPING=1"));
 }

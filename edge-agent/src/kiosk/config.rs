@@ -1,6 +1,7 @@
 //! `[kiosk]`: what the configuration says of the screen at the door.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 
 use serde::Deserialize;
 
@@ -65,6 +66,14 @@ impl TryFrom<String> for LoopbackAddress {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl FromStr for LoopbackAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
         let address: SocketAddr = text.parse().map_err(|_| {
             format!(
                 "\"{}\" is no address with a port; give 127.0.0.1:7080",

@@ -35,7 +35,7 @@ use tokio_util::task::TaskTracker;
 use crate::entrance::{Announced, Announcement, Status};
 use crate::recognition::{Preview, View};
 
-pub use config::{KioskConfig, Language};
+pub use config::{KioskConfig, Language, LoopbackAddress};
 
 /// What was done on the page.
 pub enum KioskCommand {

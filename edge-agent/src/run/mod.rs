@@ -25,6 +25,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::commands::models_folder;
 use crate::config::{ADDRESS, Config, DATA_FOLDER};
+use crate::kiosk::LoopbackAddress;
 use crate::log;
 use site::{Running, Site};
 
@@ -46,6 +47,9 @@ pub struct Args {
     /// Where to listen; port 0 is any free one [default: as configured, else 0.0.0.0:7443]
     #[arg(long, value_name = "ADDRESS:PORT")]
     address: Option<SocketAddr>,
+    /// Where the screen's page is, on this machine; port 0 is any free one [default: as configured, else 127.0.0.1:7080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    screen: Option<LoopbackAddress>,
     /// Say what is wrong with the configuration, and start nothing
     #[arg(long, requires = "config")]
     check_config: bool,
@@ -61,7 +65,10 @@ struct Plan {
 
 /// Serves until it is told to stop.
 pub fn run(models: Option<PathBuf>, args: Args) -> anyhow::Result<ExitCode> {
-    let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+    let mut config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+    if let Some(screen) = args.screen {
+        config.kiosk.address = screen;
+    }
     if args.check_config {
         println!("nothing is wrong");
         return Ok(ExitCode::SUCCESS);
