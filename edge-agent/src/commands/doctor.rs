@@ -68,7 +68,7 @@ pub fn run(models: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
     let data = args.data.clone().or_else(|| config.data_folder.clone()).unwrap_or_else(|| DATA_FOLDER.into());
     let groups = [
-        recognition(models),
+        recognition(models, &config),
         camera(&config),
         door(&config),
         vec![clock(), disk(&data), wear(&data), heat()],
@@ -166,13 +166,26 @@ fn lock_said(door: &DoorConfig) -> &'static str {
 }
 
 /// The whole chain on a bundled picture.
-fn recognition(models: &Path) -> Vec<Finding> {
-    let networks = match Models::open(models).and_then(|models| FaceReader::load(&models)) {
-        Ok(reader) => reader,
+fn recognition(folder: &Path, config: &Config) -> Vec<Finding> {
+    let models = Models::open(folder).and_then(|models| Ok((FaceReader::load(&models)?, models)));
+    let (networks, models) = match models {
+        Ok(loaded) => loaded,
         Err(error) => return vec![Finding::new("networks", State::Wrong, error.to_string())],
     };
-    let loaded = Finding::new("networks", State::Well, format!("{}, every hash is right", models.display()));
-    vec![loaded, self_test(networks)]
+    let loaded = Finding::new("networks", State::Well, format!("{}, every hash is right", folder.display()));
+    let pictures = match config.liveness.passes_pictures(&models) {
+        false => Finding::new(
+            "liveness",
+            State::Well,
+            "photographs are asked to turn their head, or go to a network",
+        ),
+        true => Finding::new(
+            "liveness",
+            State::Look,
+            "a good photograph of somebody is taken for them; see deploy/LIVENESS.md, [liveness] policy",
+        ),
+    };
+    vec![loaded, self_test(networks), pictures]
 }
 
 fn self_test(mut reader: FaceReader) -> Finding {

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use rollcall_vision::Models;
+use rollcall_vision::models::Role;
 use serde::Deserialize;
 
 use super::deliberate::DeliberateConfig;
@@ -81,6 +83,16 @@ impl Default for LivenessConfig {
 }
 
 impl LivenessConfig {
+    /// Whether nothing keeps a good photograph of somebody from being taken for them.
+    pub fn passes_pictures(&self, models: &Models) -> bool {
+        let has_network = models.entries().iter().any(|entry| entry.role == Role::Liveness);
+        match self.policy {
+            LivenessPolicy::Off => true,
+            LivenessPolicy::Doubt => !has_network,
+            LivenessPolicy::Challenge => false,
+        }
+    }
+
     /// Time for each turn of the head.
     pub fn time_for_a_turn(&self) -> Duration {
         Duration::from_secs(self.challenge_seconds.0.into())

@@ -188,8 +188,15 @@ fn start_recognition(
     badges: Option<Badges>,
     verdicts: mpsc::Sender<Verdict>,
 ) -> anyhow::Result<Arc<Handle>> {
-    let networks = Models::open(&plan.models).and_then(|models| FaceReader::load(&models));
-    let networks = networks.with_context(|| format!("the networks in {}", plan.models.display()))?;
+    let models = Models::open(&plan.models);
+    let networks = models.and_then(|models| Ok((FaceReader::load(&models)?, models)));
+    let (networks, models) =
+        networks.with_context(|| format!("the networks in {}", plan.models.display()))?;
+    if plan.config.door.has_lock() && policy.liveness.passes_pictures(&models) {
+        tracing::warn!(
+            "a good photograph of somebody opens this door: see deploy/LIVENESS.md, [liveness] policy"
+        );
+    }
     let recogniser = device.gallery.recogniser().map_err(|error| anyhow::anyhow!(error))?;
     let setup = recognition::Setup {
         slot: Arc::clone(&feed.slot),
