@@ -63,6 +63,7 @@ address = "127.0.0.1:0"
 address = "127.0.0.1:0"
 TOML
 
+: >"$demo/ready"
 "$agent" run --config "$demo/edge-agent.toml" --data "$demo/data" >"$demo/ready" 2>"$demo/log" &
 server=$!
 finish() {

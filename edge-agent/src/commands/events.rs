@@ -11,7 +11,7 @@ use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;
 
 use super::runtime;
-use crate::client::{Client, Connection};
+use crate::client::{Client, Connection, refused};
 
 /// Options of `edge-agent events`.
 #[derive(clap::Args)]
@@ -38,7 +38,7 @@ async fn follow(args: &Args) -> anyhow::Result<ExitCode> {
     if args.no_wait {
         loop {
             let request = v1::ListEventsRequest { cursor, page_size: 1_000, filter: None };
-            let page = client.attendance().list_events(request).await?.into_inner();
+            let page = client.attendance().list_events(request).await.map_err(refused)?.into_inner();
             for event in page.events {
                 write(&names.line(event).await)?;
             }
@@ -49,8 +49,8 @@ async fn follow(args: &Args) -> anyhow::Result<ExitCode> {
         }
     }
     let request = v1::WatchEventsRequest { cursor, filter: None };
-    let mut stream = client.attendance().watch_events(request).await?.into_inner();
-    while let Some(answer) = stream.message().await? {
+    let mut stream = client.attendance().watch_events(request).await.map_err(refused)?.into_inner();
+    while let Some(answer) = stream.message().await.map_err(refused)? {
         for event in answer.events {
             write(&names.line(event).await)?;
         }
