@@ -90,7 +90,8 @@ async fn whoever_is_enrolled_at_the_camera_is_then_let_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_consent_no_frame_is_looked_at() {
     let _alone = ALONE.lock().await;
-    let settings = "[liveness]\npolicy = \"off\"\n[recognition]\nmode = \"deliberate\"\n";
+    let settings = "[liveness]\npolicy = \"off\"\n[recognition]\nmode = \"deliberate\"\n\
+        [recognition.deliberate]\ninter_ocular_min_px = 500\n";
     let terminal = Terminal::start(Film::default(), settings);
     let mut client = terminal.agent.client().await;
     let refused = enrol_sitting(&terminal, &[]);
@@ -125,6 +126,7 @@ async fn one_person_at_a_time_is_enrolled_and_a_pin_opens_meanwhile() {
     let refused = client.terminals.enrol_at_camera(request.clone()).await.unwrap_err();
     assert_eq!(reason(&refused), "STATE_FORBIDS");
     assert!(terminal.type_pin(PIN));
+    terminal.player.nobody();
     assert_eq!(terminal.pulses().len(), 1);
     let over = loop {
         match told.message().await {

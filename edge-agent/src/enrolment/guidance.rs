@@ -95,6 +95,8 @@ pub struct Guidance {
     face_at: Option<Instant>,
     /// Since when the pose that is wanted is asked of a face that is seen well.
     asked_at: Option<Instant>,
+    /// What was said last: a face that is out of sight for a moment changes nothing.
+    said: Option<(Ask, f32)>,
 }
 
 impl Guidance {
@@ -109,6 +111,7 @@ impl Guidance {
             taken_at: None,
             face_at: None,
             asked_at: None,
+            said: None,
         }
     }
 
@@ -119,33 +122,26 @@ impl Guidance {
 
     /// What follows from what is seen.
     pub fn see(&mut self, seen: &Seen, now: Instant) -> Step {
-        let ask = |ask, quality| Step { ask, quality, takes: None };
-        match seen {
+        let step = match seen {
             Seen::Nobody => {
                 let is_gone = |at| now.saturating_duration_since(at) >= GONE_AFTER;
-                ask(if self.face_at.is_none_or(is_gone) { Ask::ComeHere } else { self.asks(now) }, 0.0)
+                let (ask, quality) = match self.said {
+                    Some(said) if !self.face_at.is_none_or(is_gone) => said,
+                    _ => (Ask::ComeHere, 0.0),
+                };
+                Step { ask, quality, takes: None }
             }
-            Seen::Several => ask(Ask::OnePersonOnly, 0.0),
+            Seen::Several => Step { ask: Ask::OnePersonOnly, quality: 0.0, takes: None },
             Seen::Face { quality, is_whole, picture } => {
                 self.face_at = Some(now);
-                let share = share(quality);
-                if !is_whole {
-                    return ask(Ask::MoveToTheMiddle, share);
-                }
-                let pose = self.wanted(now);
-                if let Some(complaint) = complaint(quality, pose) {
-                    return ask(complaint, share);
-                }
-                self.asked_at.get_or_insert(now);
-                if !self.is_held(pose, quality.yaw_deg) {
-                    return ask(asks_for(pose), share);
-                }
-                let is_due =
-                    self.taken_at.is_none_or(|last| now.saturating_duration_since(last) >= PICTURE_EVERY);
-                let takes = (is_due && picture.is_some()).then_some(Taken { pose, yaw_deg: quality.yaw_deg });
-                Step { ask: Ask::HoldStill, quality: share, takes }
+                let whole = is_whole.then_some(quality);
+                let (ask, fits) = self.look(whole, now);
+                let takes = fits.filter(|_| picture.is_some() && self.is_due(now));
+                Step { ask, quality: share(quality), takes }
             }
-        }
+        };
+        self.said = Some((step.ask, step.quality));
+        step
     }
 
     /// What the gallery made of a picture.
@@ -180,8 +176,22 @@ impl Guidance {
         }
     }
 
-    fn asks(&self, now: Instant) -> Ask {
-        asks_for(self.wanted(now))
+    /// What a face is asked for, and as what it can be taken. `whole` is its quality where all of it is seen.
+    fn look(&mut self, whole: Option<&Quality>, now: Instant) -> (Ask, Option<Taken>) {
+        let Some(quality) = whole else { return (Ask::MoveToTheMiddle, None) };
+        let pose = self.wanted(now);
+        if let Some(complaint) = complaint(quality, pose) {
+            return (complaint, None);
+        }
+        self.asked_at.get_or_insert(now);
+        match self.is_held(pose, quality.yaw_deg) {
+            true => (Ask::HoldStill, Some(Taken { pose, yaw_deg: quality.yaw_deg })),
+            false => (asks_for(pose), None),
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.taken_at.is_none_or(|last| now.saturating_duration_since(last) >= PICTURE_EVERY)
     }
 
     fn wanted(&self, now: Instant) -> Pose {
@@ -408,7 +418,7 @@ mod tests {
         person.play(1, &Seen::Nobody);
         person.play(1, &face(good(0.0)));
         person.play(9, &Seen::Nobody);
-        assert_eq!(person.asked, [Ask::ComeHere, Ask::HoldStill, Ask::LookStraight]);
+        assert_eq!(person.asked, [Ask::ComeHere, Ask::HoldStill]);
         person.play(1, &Seen::Nobody);
         assert_eq!(person.asked.last(), Some(&Ask::ComeHere));
     }
