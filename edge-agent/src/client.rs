@@ -14,6 +14,7 @@ use rollcall_core::limits;
 use rollcall_proto::v1::account_service_client::AccountServiceClient;
 use rollcall_proto::v1::attendance_service_client::AttendanceServiceClient;
 use rollcall_proto::v1::gallery_service_client::GalleryServiceClient;
+use rollcall_proto::v1::terminal_service_client::TerminalServiceClient;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -104,6 +105,11 @@ impl Client {
     /// Events. A stream of them has no deadline.
     pub fn attendance(&self) -> AttendanceServiceClient<InterceptedService<Channel, Bearer>> {
         AttendanceServiceClient::new(self.channel.clone())
+    }
+
+    /// Terminals.
+    pub fn terminals(&self) -> TerminalServiceClient<InterceptedService<Channel, Bearer>> {
+        TerminalServiceClient::new(self.channel.clone())
     }
 
     /// People.

@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod databases;
 mod door;
+mod enrolment;
 mod entrance;
 mod folder;
 mod key;
@@ -42,7 +43,7 @@ struct Cli {
 enum Command {
     /// Be a terminal: recognise people, open the door, keep the log, serve the screen and gRPC
     Run(run::Args),
-    /// Enrol the photographs of a folder or ZIP at a running program
+    /// Enrol the photographs of a folder or ZIP, or somebody before the camera, at a running program
     Enrol(enrol::Args),
     /// Show the events of a running program as they come
     Events(events::Args),

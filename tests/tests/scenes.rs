@@ -138,6 +138,24 @@ fn a_turned_head_moves_its_nose_beyond_the_limit_and_stays_who_it_is() {
 }
 
 #[test]
+fn whoever_sits_for_portraits_can_be_enrolled_from_ahead_and_from_both_sides() {
+    let seen = Watcher::new().watch(Scene::Portraits, 5);
+    assert!(seen.iter().all(|frame| frame.len() == 1));
+    let good: Vec<&Seen> =
+        seen.iter().flatten().filter(|seen| seen.quality.issues(&QualityLimits::ENROL).is_empty()).collect();
+    let yaws = |from: f32, to: f32| -> Vec<f32> {
+        good.iter().filter(|s| (from..to).contains(&s.at_s)).map(|s| s.quality.yaw_deg).collect()
+    };
+    let (ahead, right, left) = (yaws(0.0, 2.5), yaws(3.0, 4.5), yaws(5.5, 7.0));
+    println!("ahead {ahead:?}, right {right:?}, left {left:?}");
+    let mean = ahead.iter().sum::<f32>() / ahead.len() as f32;
+    assert!(ahead.len() >= 10 && ahead.iter().all(|yaw| yaw.abs() < 14.0), "{ahead:?}");
+    assert!(right.len() >= 5 && right.iter().all(|yaw| yaw - mean > 8.0), "{right:?}");
+    assert!(left.len() >= 5 && left.iter().all(|yaw| mean - yaw > 8.0), "{left:?}");
+    assert!(good.iter().all(|seen| seen.first > SAME));
+}
+
+#[test]
 fn a_turned_photograph_keeps_its_nose_between_its_eyes() {
     let seen = Watcher::new().watch(Scene::Photograph, 15);
     let faces = usable(&seen);

@@ -9,7 +9,7 @@ mod rules;
 use rollcall_core::UtcInstant;
 
 pub use desk::{Desk, Inbox};
-pub use names::GivenName;
+pub use names::{GivenName, first_name};
 pub use rules::Rules;
 
 /// What the screen says of the latest passage. Replaced by the next, and over after some seconds.

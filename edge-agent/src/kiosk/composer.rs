@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::state::{Moment, State};
 use super::texts::Texts;
+use crate::enrolment::Guiding;
 use crate::entrance::{Announcement, Status};
 use crate::recognition::View;
 
@@ -19,6 +20,7 @@ pub(super) struct Watched {
     pub announcement: watch::Receiver<Option<Announcement>>,
     pub status: watch::Receiver<Status>,
     pub zone: watch::Receiver<SiteZone>,
+    pub enrolment: watch::Receiver<Option<Guiding>>,
 }
 
 /// So often it looks at the clock.
@@ -31,10 +33,11 @@ pub(super) async fn run(mut watched: Watched, texts: Arc<Texts>, page: String, o
         let latest = watched.announcement.borrow_and_update().clone();
         let age = news.age(latest.as_ref(), Instant::now());
         let text = {
-            let (view, status, zone) = (
+            let (view, status, zone, enrolment) = (
                 watched.view.borrow_and_update(),
                 watched.status.borrow_and_update(),
                 watched.zone.borrow_and_update(),
+                watched.enrolment.borrow_and_update(),
             );
             let moment = Moment {
                 now: UtcInstant::now(),
@@ -42,6 +45,7 @@ pub(super) async fn run(mut watched: Watched, texts: Arc<Texts>, page: String, o
                 view: &view,
                 announcement: latest.as_ref().map(|announcement| (announcement, age)),
                 status: &status,
+                enrolment: enrolment.as_ref(),
             };
             serde_json::to_string(&State::compose(&moment, &texts, &page))
         };
@@ -63,6 +67,7 @@ pub(super) async fn run(mut watched: Watched, texts: Arc<Texts>, page: String, o
             changed = watched.announcement.changed() => changed,
             changed = watched.status.changed() => changed,
             changed = watched.zone.changed() => changed,
+            changed = watched.enrolment.changed() => changed,
             () = sleep(TICK) => Ok(()),
         };
         if changed.is_err() {

@@ -32,6 +32,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::enrolment::Guiding;
 use crate::entrance::{Announced, Announcement, Status};
 use crate::recognition::{Preview, View};
 
@@ -81,6 +82,8 @@ pub struct Inputs {
     pub preview: watch::Receiver<Option<Preview>>,
     /// The site's zone.
     pub zone: watch::Receiver<SiteZone>,
+    /// Who is being enrolled.
+    pub enrolment: watch::Receiver<Option<Guiding>>,
     /// Whether there is a button.
     pub button: HereButton,
     /// Made with [`limits::KIOSK_COMMANDS`].
@@ -161,8 +164,9 @@ impl Kiosk {
     /// Serves from now on.
     pub fn spawn(self) -> Running {
         let (tracker, stopping) = (TaskTracker::new(), CancellationToken::new());
-        let Inputs { view, announcement, status, preview, zone, button: _, commands } = self.inputs;
-        let watched = composer::Watched { view, announcement, status, zone };
+        let Inputs { view, announcement, status, preview, zone, enrolment, button: _, commands } =
+            self.inputs;
+        let watched = composer::Watched { view, announcement, status, zone, enrolment };
         let (state, states) = watch::channel(Arc::from(""));
         let composed = composer::run(watched, Arc::clone(&self.texts), self.page.id().to_owned(), state);
         let shared = Arc::new(routes::Shared {

@@ -8,6 +8,7 @@
 use std::io::BufRead as _;
 
 use rollcall_core::UtcInstant;
+use rollcall_proto::v1::EnrolmentPrompt;
 
 use super::config::Language;
 use super::tests::{Screen, any_port};
@@ -23,13 +24,14 @@ struct Fixed {
     view: View,
     announced: Option<(Announced, bool)>,
     status: Status,
+    enrolment: Option<Guiding>,
     has_picture: bool,
 }
 
 impl Fixed {
     fn new(name: &'static str) -> Self {
         let status = Status { door: "Main gate".into(), ..Status::default() };
-        Self { name, view: View::default(), announced: None, status, has_picture: true }
+        Self { name, view: View::default(), announced: None, status, enrolment: None, has_picture: true }
     }
 
     fn face(mut self, prompt: Prompt) -> Self {
@@ -47,6 +49,11 @@ impl Fixed {
     fn with(mut self, change: impl FnOnce(&mut Status)) -> Self {
         change(&mut self.status);
         self
+    }
+
+    fn enrols(mut self, ask: EnrolmentPrompt, quality_percent: u8, enrolled: usize) -> Self {
+        self.enrolment = Some(Guiding { first_name: "Linh".into(), ask, quality_percent, enrolled });
+        self.face(Prompt::Wait)
     }
 
     fn picture(mut self, state: PictureState) -> Self {
@@ -91,6 +98,9 @@ fn all() -> Vec<Fixed> {
         Fixed::new("invalid").says(Announced::CredentialInvalid),
         Fixed::new("wait").says(Announced::WaitSeconds(30)),
         Fixed::new("door-locked-down").says(Announced::LockedDown).with(|status| status.locked_down = true),
+        Fixed::new("enrol-closer").enrols(EnrolmentPrompt::ComeCloser, 60, 0),
+        Fixed::new("enrol-left").enrols(EnrolmentPrompt::TurnALittleLeft, 100, 2),
+        Fixed::new("enrol-hold-still").enrols(EnrolmentPrompt::HoldStill, 100, 4),
         Fixed::new("offline").with(|status| status.offline_since = hours_ago(2)),
         Fixed::new("locked-down").with(|status| status.locked_down = true),
         Fixed::new("fire").with(|status| status.fire = true),
@@ -117,6 +127,7 @@ impl Screen {
     fn fix(&self, fixed: &Fixed, number: u64) {
         self.view.send_replace(fixed.view.clone());
         self.status.send_replace(fixed.status.clone());
+        self.enrolment.send_replace(fixed.enrolment.clone());
         self.announcement.send_replace(fixed.announced.clone().map(|(what, is_logged)| Announcement {
             number,
             at: UtcInstant::now(),

@@ -1,14 +1,16 @@
 //! What the page shows: from what the terminal knows and the time to one value, in words of one language. Pure.
 //!
-//! Promises: a name is in it only where somebody was announced with it; there is no score; an announcement is over after
+//! Promises: a name is in it only where somebody was announced with it or is being enrolled; there is no score; an announcement is over after
 //! [`limits::KIOSK_ANNOUNCEMENT_SECONDS`].
 
 use std::time::Duration;
 
 use rollcall_core::{SiteZone, UtcInstant, limits};
+use rollcall_proto::v1::EnrolmentPrompt as Ask;
 use serde::Serialize;
 
 use super::texts::{Say, Texts};
+use crate::enrolment::Guiding;
 use crate::entrance::{Announced, Announcement, Status};
 use crate::recognition::{FaceInView, PictureState, Prompt, View};
 
@@ -24,6 +26,8 @@ pub struct Moment<'a> {
     pub announcement: Option<(&'a Announcement, Duration)>,
     /// The terminal.
     pub status: &'a Status,
+    /// Who is being enrolled.
+    pub enrolment: Option<&'a Guiding>,
 }
 
 /// The whole page's content.
@@ -45,6 +49,8 @@ pub struct State {
     pub prompt: Option<PromptText>,
     /// What became of the latest passage, while it is news.
     pub announcement: Option<Said>,
+    /// How the enrolment goes, while somebody is enrolled; `prompt` is theirs then.
+    pub enrolment: Option<EnrolmentText>,
     /// The line of state, the most urgent first; never empty.
     pub states: Vec<StateLine>,
 }
@@ -83,6 +89,17 @@ pub enum Arrow {
     Left,
     /// To the right.
     Right,
+}
+
+/// An enrolment in words.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct EnrolmentText {
+    /// Whose.
+    pub title: String,
+    /// "2 of 5".
+    pub count: String,
+    /// How well the face is seen, 0 to 100.
+    pub quality_percent: u8,
 }
 
 /// An announcement in words.
@@ -158,16 +175,21 @@ impl State {
         };
         // A badge is read by the camera too.
         let use_card = || PromptText { text: texts.say(Say::UseCard), arrow: None };
-        let prompt = if camera_sees { prompt(followed, texts) } else { Some(use_card()) };
+        let prompt = match moment.enrolment {
+            _ if !camera_sees => Some(use_card()),
+            Some(guiding) => asked(guiding.ask, texts),
+            None => prompt(followed, texts),
+        };
         Self {
             page: page.to_owned(),
             door: moment.status.door.clone(),
             time: clock(moment.now, moment),
             camera_sees,
-            is_idle: camera_sees && prompt.is_none() && announcement.is_none(),
+            is_idle: camera_sees && prompt.is_none() && announcement.is_none() && moment.enrolment.is_none(),
             faces: followed.iter().map(ring).collect(),
             prompt,
             announcement,
+            enrolment: moment.enrolment.map(|guiding| enrolment(guiding, texts)),
             states: states(moment, texts),
         }
     }
@@ -207,6 +229,37 @@ fn prompt(faces: &[FaceInView], texts: &Texts) -> Option<PromptText> {
         Prompt::HoldStill => (Say::HoldStill, None),
         Prompt::TurnLeft => (Say::TurnLeft, Some(Arrow::Left)),
         Prompt::TurnRight => (Say::TurnRight, Some(Arrow::Right)),
+    };
+    Some(PromptText { text: texts.say(say), arrow })
+}
+
+fn enrolment(guiding: &Guiding, texts: &Texts) -> EnrolmentText {
+    let name: String = guiding.first_name.chars().take(limits::PERSON_NAME_CHARS).collect();
+    let (enrolled, wanted) = (guiding.enrolled, limits::ENROLMENT_PICTURES);
+    EnrolmentText {
+        title: texts.say_with(Say::EnrolTitle, [("name", name.into())]),
+        count: texts.say_with(Say::EnrolCount, [("enrolled", enrolled.into()), ("wanted", wanted.into())]),
+        quality_percent: guiding.quality_percent.min(100),
+    }
+}
+
+/// What whoever is being enrolled is asked to do.
+fn asked(ask: Ask, texts: &Texts) -> Option<PromptText> {
+    let (say, arrow) = match ask {
+        Ask::Unspecified | Ask::Done => return None,
+        Ask::ComeHere => (Say::EnrolComeHere, None),
+        Ask::LookStraight => (Say::EnrolLookStraight, None),
+        Ask::TurnALittleLeft => (Say::EnrolTurnLeft, Some(Arrow::Left)),
+        Ask::TurnALittleRight => (Say::EnrolTurnRight, Some(Arrow::Right)),
+        Ask::TurnBackALittle => (Say::EnrolTurnBack, None),
+        Ask::ChinUp => (Say::EnrolChinUp, None),
+        Ask::ChinDown => (Say::EnrolChinDown, None),
+        Ask::ComeCloser => (Say::ComeCloser, None),
+        Ask::MoveToTheMiddle => (Say::EnrolMiddle, None),
+        Ask::MoreLight => (Say::MoreLight, None),
+        Ask::LessLight => (Say::EnrolLessLight, None),
+        Ask::HoldStill => (Say::HoldStill, None),
+        Ask::OnePersonOnly => (Say::EnrolOnePerson, None),
     };
     Some(PromptText { text: texts.say(say), arrow })
 }
@@ -348,6 +401,7 @@ mod tests {
             view,
             announcement: announcement.as_ref().map(|(announcement, age)| (announcement, *age)),
             status,
+            enrolment: None,
         };
         State::compose(&moment, &Texts::new(language).unwrap(), "x")
     }
@@ -358,6 +412,48 @@ mod tests {
         let said = state.announcement.unwrap();
         let Sentence { before, name, after } = &said.text;
         (format!("{before}{name}{after}"), said)
+    }
+
+    #[test]
+    fn whoever_is_enrolled_is_guided_and_nobody_else_is_told_anything() {
+        let view = View { faces: vec![face(Prompt::ComeCloser, 0.2)], picture: PictureState::Fine };
+        let enrol = |language, ask, status: &Status| {
+            let guiding = Guiding { first_name: "Linh".into(), ask, quality_percent: 80, enrolled: 2 };
+            let moment = Moment {
+                now: UtcInstant::from_micros(MORNING),
+                zone: &SiteZone::utc(),
+                view: &view,
+                announcement: None,
+                status,
+                enrolment: Some(&guiding),
+            };
+            State::compose(&moment, &Texts::new(language).unwrap(), "x")
+        };
+        let fine = Status::default();
+        let state = enrol(Language::En, Ask::TurnALittleLeft, &fine);
+        let shown =
+            EnrolmentText { title: "Pictures of Linh".into(), count: "2 of 5".into(), quality_percent: 80 };
+        assert_eq!(state.enrolment, Some(shown));
+        let prompt =
+            PromptText { text: "Turn your head a little to the left".into(), arrow: Some(Arrow::Left) };
+        assert_eq!((state.prompt, state.is_idle), (Some(prompt), false));
+        let state = enrol(Language::Vi, Ask::TurnALittleRight, &fine);
+        let prompt =
+            PromptText { text: "Quay mặt sang phải một chút".into(), arrow: Some(Arrow::Right) };
+        assert_eq!(state.prompt, Some(prompt));
+        assert_eq!(state.enrolment.unwrap().title, "Chụp ảnh đăng ký: Linh");
+        let mut said = std::collections::BTreeSet::new();
+        for ask in (1..=13).map(|number| Ask::try_from(number).unwrap()) {
+            said.insert(enrol(Language::Vi, ask, &fine).prompt.unwrap().text);
+        }
+        assert_eq!(said.len(), 13, "each has its words: {said:?}");
+        let state = enrol(Language::En, Ask::Done, &fine);
+        assert_eq!((state.prompt, state.is_idle), (None, false));
+        let lost = Status { camera_lost: true, ..Status::default() };
+        assert_eq!(
+            enrol(Language::En, Ask::HoldStill, &lost).prompt.unwrap().text,
+            "Please use your card or PIN"
+        );
     }
 
     fn face(prompt: Prompt, width: f32) -> FaceInView {
@@ -425,7 +521,18 @@ mod tests {
         let json = serde_json::to_value(&stranger).unwrap();
         assert_eq!(
             keys(&json),
-            ["announcement", "camera_sees", "door", "faces", "is_idle", "page", "prompt", "states", "time"]
+            [
+                "announcement",
+                "camera_sees",
+                "door",
+                "enrolment",
+                "faces",
+                "is_idle",
+                "page",
+                "prompt",
+                "states",
+                "time"
+            ]
         );
         assert_eq!(keys(&json["announcement"]), ["kind", "next", "note", "number", "text", "time"]);
         assert!(!json.to_string().contains("score"));
@@ -462,6 +569,7 @@ mod tests {
                     view: &View::default(),
                     announcement: Some((&announcement, Duration::ZERO)),
                     status,
+                    enrolment: None,
                 };
                 State::compose(&moment, &Texts::new(language).unwrap(), "x").announcement.unwrap()
             };

@@ -26,6 +26,7 @@ pub(super) struct Screen {
     pub preview: watch::Sender<Option<Preview>>,
     pub commands: mpsc::Receiver<KioskCommand>,
     pub running: Running,
+    pub enrolment: watch::Sender<Option<Guiding>>,
     _zone: watch::Sender<SiteZone>,
 }
 
@@ -36,6 +37,7 @@ impl Screen {
         let (status, terminal) = watch::channel(Status { door: "Main gate".into(), ..Status::default() });
         let (preview, pictures) = watch::channel(None);
         let (zone, zones) = watch::channel(SiteZone::named("Asia/Ho_Chi_Minh").unwrap());
+        let (enrolment, enrolling) = watch::channel(None);
         let (sender, commands) = mpsc::channel(limits::KIOSK_COMMANDS);
         let inputs = Inputs {
             view: seen,
@@ -43,6 +45,7 @@ impl Screen {
             status: terminal,
             preview: pictures,
             zone: zones,
+            enrolment: enrolling,
             button,
             commands: sender,
         };
@@ -50,7 +53,7 @@ impl Screen {
         kiosk.patience = patience;
         let address = kiosk.address;
         let running = kiosk.spawn();
-        Self { address, view, announcement, status, preview, commands, running, _zone: zone }
+        Self { address, view, announcement, status, preview, commands, running, enrolment, _zone: zone }
     }
 
     async fn plain() -> Self {
@@ -370,8 +373,10 @@ async fn an_address_that_is_taken_is_told_with_what_to_do() {
     let (_status, status) = watch::channel(Status::default());
     let (_preview, preview) = watch::channel(None);
     let (_zone, zone) = watch::channel(SiteZone::utc());
+    let (_enrolment, enrolment) = watch::channel(None);
     let commands = mpsc::channel(1).0;
-    let inputs = Inputs { view, announcement, status, preview, zone, button: HereButton::Absent, commands };
+    let button = HereButton::Absent;
+    let inputs = Inputs { view, announcement, status, preview, zone, enrolment, button, commands };
     let refusal = Kiosk::build(&KioskConfig { address, ..any_port() }, inputs).await.err().unwrap();
     assert!(refusal.to_string().contains("[kiosk] address"), "{refusal}");
 }

@@ -23,10 +23,12 @@ pub enum What {
     Followed,
     /// Lost to a panic.
     Panicked,
+    /// Looked at for an enrolment.
+    Captured,
 }
 
 impl What {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Taken,
         Self::Stale,
         Self::Copy,
@@ -35,6 +37,7 @@ impl What {
         Self::Searched,
         Self::Followed,
         Self::Panicked,
+        Self::Captured,
     ];
 
     fn name(self) -> &'static str {
@@ -47,6 +50,7 @@ impl What {
             Self::Searched => "searched",
             Self::Followed => "followed",
             Self::Panicked => "panicked",
+            Self::Captured => "captured",
         }
     }
 }

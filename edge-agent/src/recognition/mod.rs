@@ -8,6 +8,7 @@
 
 pub mod attempts;
 pub mod budget;
+pub mod capture;
 pub mod challenge;
 pub mod counters;
 pub mod decider;

@@ -5,6 +5,8 @@
 //! often once every face in it is followed well; faces that are known are looked for where they are expected, in every
 //! frame. A face is embedded at most once a frame, only while its passage is undecided, and as [`Budget`] allows.
 //!
+//! While somebody is enrolled ([`Capture`]) faces are followed, and nothing is compared or decided.
+//!
 //! Not looked at for faces: frames older than a second, copies of the frame before, frames that cannot be read, pictures
 //! that are black or covered. Of whoever is not to be read ([`Gate`]) nothing is measured but where the face is.
 //!
@@ -20,6 +22,7 @@ use rollcall_vision::decode::{Thumbnail, decode_frame, thumbnail};
 use rollcall_vision::{Embedding, Face, Quality, QualityLimits, Rect, RgbImage};
 
 use super::budget::Budget;
+use super::capture::Capture;
 use super::counters::{Counters, What};
 use super::decider::Decider;
 use super::deliberate::Gate;
@@ -27,7 +30,7 @@ use super::motion::{MOTION_MIN, Motion};
 use super::picture::{Picture, Seen};
 use super::policy::{LivenessPolicy, Policy};
 use super::reading::{ReadError, Reading};
-use super::track::{Looked, Tracker};
+use super::track::{Looked, Track, Tracker};
 use super::{FaceInView, Observation, PictureState, Prompt, TrackId, Verdict, View};
 use crate::camera::Frame;
 use crate::readers::badge::Badges;
@@ -86,6 +89,7 @@ pub struct Pipeline {
     ticked_at: Option<Instant>,
     size: (u32, u32),
     badges: Option<Badges>,
+    capture: Option<Capture>,
 }
 
 /// What one frame led to.
@@ -128,6 +132,7 @@ impl Pipeline {
             ticked_at: None,
             size: (1, 1),
             badges: None,
+            capture: None,
         }
     }
 
@@ -160,6 +165,12 @@ impl Pipeline {
         self.badges = Some(badges);
     }
 
+    /// Hands frames over from now on, and decides no passage; whoever is in view begins a new one afterwards.
+    pub fn capture(&mut self, capture: Capture) -> Vec<Verdict> {
+        self.capture = Some(capture);
+        self.end_tracks()
+    }
+
     /// No frame has come for a while, or none that was looked at.
     pub fn idle(&mut self) -> Vec<Verdict> {
         self.run_out((self.clock)())
@@ -184,10 +195,11 @@ impl Pipeline {
     /// What the screen shows.
     pub fn view(&self) -> View {
         let now = (self.clock)();
+        let prompt = |track| if self.capture.is_some() { Prompt::Wait } else { self.prompt(track, now) };
         let faces = self.tracker.tracks().iter().map(|track| FaceInView {
             track: track.id,
             bounds: self.in_parts(&track.face.bounds),
-            prompt: self.prompt(track.id, now),
+            prompt: prompt(track.id),
         });
         View { faces: faces.collect(), picture: self.picture.state() }
     }
@@ -253,7 +265,14 @@ impl Pipeline {
         let faces = self.faces(&image, looked, at)?;
         let ended = self.tracker.update(&faces, looked, at);
         let mut verdicts: Vec<Verdict> = ended.into_iter().filter_map(|track| self.end(track, at)).collect();
-        verdicts.extend(self.observe(&image, at, begun)?);
+        match &mut self.capture {
+            Some(capture) => {
+                self.counters.frame(What::Captured);
+                let look = |track: &Track| self.reading.look(&image, &track.face).map(|(_, quality)| quality);
+                capture.see(&image, self.tracker.tracks(), at, look);
+            }
+            None => verdicts.extend(self.observe(&image, at, begun)?),
+        }
         self.rgb = image.into_data();
         Ok(verdicts)
     }
@@ -347,13 +366,25 @@ impl Pipeline {
 
     /// Ends what has run out of time.
     fn run_out(&mut self, now: Instant) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        if self.capture.as_ref().is_some_and(|capture| capture.is_over(now)) {
+            self.capture = None;
+            verdicts = self.end_tracks();
+        }
         let lost = self.tracker.expire(now);
-        let mut verdicts: Vec<Verdict> = lost.into_iter().filter_map(|track| self.end(track, now)).collect();
+        verdicts.extend(lost.into_iter().filter_map(|track| self.end(track, now)));
         if self.ticked_at.is_none_or(|last| now.saturating_duration_since(last) >= TICK_EVERY) {
             self.ticked_at = Some(now);
             verdicts.extend(self.decider.tick(now));
         }
         verdicts
+    }
+
+    fn end_tracks(&mut self) -> Vec<Verdict> {
+        let now = (self.clock)();
+        self.searched_at = None;
+        let ended = self.tracker.end_all();
+        ended.into_iter().filter_map(|track| self.end(track, now)).collect()
     }
 
     fn end(&mut self, track: TrackId, now: Instant) -> Option<Verdict> {

@@ -22,6 +22,7 @@ use rollcall_vision::encode_jpeg;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
+use super::capture::{Capture, Glimpse};
 use super::counters::{Counters, Snapshot, What};
 use super::pipeline::{Judging, Pipeline, Step};
 use super::policy::Policy;
@@ -79,6 +80,7 @@ struct Shared {
 struct Asked {
     is_pressed: bool,
     policy: Option<Policy>,
+    capture: Option<Capture>,
     passed: VecDeque<PersonId>,
 }
 
@@ -157,6 +159,13 @@ impl Handle {
     /// The button on the screen was pressed: the largest face of the next seconds may be read.
     pub fn press_button(&self) {
         self.asked(|asked| asked.is_pressed = true);
+    }
+
+    /// Hands frames over instead of deciding, until `until` or until nobody takes them. A capture that was there is over.
+    pub fn capture(&self, until: Instant) -> mpsc::Receiver<Glimpse> {
+        let (to, glimpses) = mpsc::channel(limits::GLIMPSES_WAITING);
+        self.asked(|asked| asked.capture = Some(Capture::new(to, until)));
+        glimpses
     }
 
     /// What counts from the next frame on.
@@ -254,6 +263,7 @@ impl Work {
         }
     }
 
+    /// Does what was asked.
     fn hear(&mut self) {
         let asked = std::mem::take(&mut *self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(policy) = asked.policy {
@@ -263,6 +273,10 @@ impl Work {
             self.pipeline.press_button();
         }
         asked.passed.into_iter().for_each(|person| self.pipeline.passed(person));
+        if let Some(capture) = asked.capture {
+            let verdicts = self.pipeline.capture(capture);
+            self.hand_on(Step { verdicts, spent: None });
+        }
     }
 
     fn step(&mut self, frame: Option<Frame>) -> Result<Step, ReadError> {

@@ -145,6 +145,11 @@ impl Tracker {
         ended
     }
 
+    /// Ends every track: whoever is in view begins a new one.
+    pub fn end_all(&mut self) -> Vec<TrackId> {
+        self.tracks.drain(..).map(|track| track.id).collect()
+    }
+
     /// Begins a track; `None` when there is no place for it, else the one whose place it took.
     fn begin(&mut self, face: Face, now: Instant) -> Option<Option<TrackId>> {
         let mut displaced = None;

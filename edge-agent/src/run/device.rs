@@ -8,12 +8,13 @@ use rollcall_core::{Fault, Reason, UtcInstant};
 use rollcall_gallery::Gallery;
 use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;
-use rollcall_terminals::{Device, Lockdown, Readings, Revised, Settings};
+use rollcall_terminals::{Device, Enrolling, Enrolment, Lockdown, Readings, Revised, Settings};
 use tokio::sync::watch;
 
 use super::alarms::Alarms;
 use crate::camera::CameraState;
 use crate::door::{Door, Opener};
+use crate::enrolment::Enrolments;
 use crate::entrance::events;
 use crate::recognition::{PictureState, View};
 
@@ -27,6 +28,7 @@ pub(super) struct ThisDevice {
     /// The settings in force, and each change of them.
     pub(super) settings: watch::Sender<Settings>,
     pub(super) parts: Arc<Parts>,
+    pub(super) enrolments: Arc<Enrolments>,
 }
 
 /// What is there of hardware, once it was taken in use.
@@ -100,6 +102,10 @@ impl Device for ThisDevice {
         self.log.append(event).await.map_err(|error| error.fault())?;
         // Whoever may do this may end a lockdown too.
         door.open(Opener::Exempt).map_err(|error| Fault::new(Reason::Unavailable, error.to_string()))
+    }
+
+    async fn enrol(&self, enrolment: Enrolment) -> Result<Enrolling, Fault> {
+        self.enrolments.begin(enrolment).await
     }
 
     async fn obey(&self, settings: &Revised) -> Result<(), Fault> {

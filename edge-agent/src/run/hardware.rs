@@ -94,6 +94,9 @@ impl Hardware {
         let view = recognition.as_ref().map_or_else(|| watch::channel(View::default()).1, |eyes| eyes.view());
         let _first = device.parts.camera.set(feed.state.clone());
         let _first = device.parts.view.set(view.clone());
+        if let Some(eyes) = &recognition {
+            device.enrolments.set_eyes(Arc::clone(eyes), feed.state.clone());
+        }
         let announcements = watch::Sender::new(None);
         let (status, zone) = (watch::Sender::default(), watch::Sender::new(device.gallery.zone()));
         let kiosk = match config.kiosk.enabled {
@@ -106,6 +109,7 @@ impl Hardware {
                         .as_ref()
                         .map_or_else(|| watch::channel(None).1, |eyes| eyes.preview()),
                     zone: zone.subscribe(),
+                    enrolment: device.enrolments.shown(),
                     button: if is_deliberate { HereButton::Shown } else { HereButton::Absent },
                     commands: senders.commands,
                 };
@@ -172,6 +176,14 @@ impl Hardware {
     }
 }
 
+/// Where the given name stands in the names of this site.
+pub(super) fn given_name(config: &Config) -> GivenName {
+    match config.kiosk.language {
+        Language::En => GivenName::First,
+        Language::Vi => GivenName::Last,
+    }
+}
+
 fn channels(door: mpsc::Receiver<DoorEvent>) -> (Senders, Inbox) {
     let (verdicts, verdicts_in) = mpsc::channel(limits::VERDICTS_WAITING);
     let (presented, presented_in) = mpsc::channel(limits::PRESENTED_WAITING);
@@ -217,10 +229,6 @@ fn desk(
     recognition: &Option<Arc<Handle>>,
     announcements: watch::Sender<Option<Announcement>>,
 ) -> Desk {
-    let given_name = match config.kiosk.language {
-        Language::En => GivenName::First,
-        Language::Vi => GivenName::Last,
-    };
     Desk {
         log: device.log.clone(),
         gallery: device.gallery.clone(),
@@ -229,7 +237,7 @@ fn desk(
         recognition: recognition.clone(),
         alarms: device.alarms.clone(),
         parts: Arc::clone(&device.parts),
-        given_name,
+        given_name: given_name(config),
         announcements,
         limiter: Limiter::default(),
         has_noted_wait: false,

@@ -27,6 +27,7 @@ use super::hardware::{self, Hardware};
 use super::people::{Directory, SiteNotes};
 use super::{Alarms, Plan, systemd, ticks};
 use crate::config::{self, Config};
+use crate::enrolment::Enrolments;
 use crate::entrance::Rules;
 use crate::{databases, folder, key};
 
@@ -100,6 +101,7 @@ impl Site {
             alarms: Alarms::new(log.clone()),
             settings: watch::Sender::new(identity.settings(&site_db).await?.settings),
             parts: Arc::default(),
+            enrolments: Arc::new(Enrolments::new(gallery.clone(), hardware::given_name(&plan.config))),
         };
         let (site, data) = (site_db.clone(), folder.path().to_owned());
         let terminals = Terminals::open(identity, site, writes.clone(), device.clone(), data).await?;

@@ -70,6 +70,7 @@ pub(crate) const ACCESS: &[(&str, Access)] = &[
     ("/rollcall.v1.SyncService/RenewCertificate", Access { roles: &[Role::Terminal], scope: None }),
     ("/rollcall.v1.TerminalService/AdoptTerminal", Access { roles: &[Role::Admin], scope: Some("terminals.control") }),
     ("/rollcall.v1.TerminalService/CreateAdoptionToken", Access { roles: &[Role::Admin], scope: Some("terminals.control") }),
+    ("/rollcall.v1.TerminalService/EnrolAtCamera", Access { roles: &[Role::Admin, Role::Office], scope: Some("gallery.write") }),
     ("/rollcall.v1.TerminalService/GetTerminal", Access { roles: &[Role::Admin, Role::Office, Role::Teacher, Role::Viewer], scope: Some("terminals.read") }),
     ("/rollcall.v1.TerminalService/GetTerminalSettings", Access { roles: &[Role::Admin, Role::Office], scope: Some("terminals.read") }),
     ("/rollcall.v1.TerminalService/GetTerminalStatus", Access { roles: &[Role::Admin, Role::Office, Role::Viewer], scope: Some("terminals.read") }),

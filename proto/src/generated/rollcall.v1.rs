@@ -8923,6 +8923,39 @@ pub struct AccessRule {
     #[prost(bool, tag = "5")]
     pub on_holidays: bool,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct EnrolAtCameraRequest {
+    /// terminals/ID.
+    #[prost(string, tag = "1")]
+    pub terminal: ::prost::alloc::string::String,
+    /// people/ID.
+    #[prost(string, tag = "2")]
+    pub person: ::prost::alloc::string::String,
+    /// Enrol although the face looks like somebody else's. The pair then needs a larger margin.
+    #[prost(bool, tag = "3")]
+    pub accept_look_alike: bool,
+}
+/// How an enrolment at the camera goes. Sent when something of it changes, at most ten times a second.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct EnrolmentProgress {
+    /// What the person is asked to do now.
+    #[prost(enumeration = "EnrolmentPrompt", tag = "1")]
+    pub prompt: i32,
+    /// How well the face is seen, 0 to 1; 1: well enough.
+    #[prost(float, tag = "2")]
+    pub quality: f32,
+    /// Pictures that became templates.
+    #[prost(int32, tag = "3")]
+    pub pictures_enrolled: i32,
+    #[prost(int32, tag = "4")]
+    pub pictures_wanted: i32,
+    /// Of the picture that was just judged; absent where none was.
+    #[prost(message, optional, tag = "5")]
+    pub enrolment: ::core::option::Option<Enrolment>,
+    /// In the last message alone: how many templates were made.
+    #[prost(int32, optional, tag = "6")]
+    pub templates_made: ::core::option::Option<i32>,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListAdoptionRequestsRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -9042,6 +9075,76 @@ impl WithoutClock {
         match value {
             "WITHOUT_CLOCK_ALLOW" => Some(Self::Allow),
             "WITHOUT_CLOCK_REFUSE" => Some(Self::Refuse),
+            _ => None,
+        }
+    }
+}
+/// What somebody who is being enrolled is asked to do. Left and right are their own, as in a mirror.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum EnrolmentPrompt {
+    Unspecified = 0,
+    /// Nobody is there: come before the camera.
+    ComeHere = 1,
+    LookStraight = 2,
+    TurnALittleLeft = 3,
+    TurnALittleRight = 4,
+    /// The head is turned too far.
+    TurnBackALittle = 5,
+    ChinUp = 6,
+    ChinDown = 7,
+    ComeCloser = 8,
+    /// The face is not whole in the picture.
+    MoveToTheMiddle = 9,
+    MoreLight = 10,
+    LessLight = 11,
+    HoldStill = 12,
+    OnePersonOnly = 13,
+    /// It is over.
+    Done = 14,
+}
+impl EnrolmentPrompt {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "ENROLMENT_PROMPT_UNSPECIFIED",
+            Self::ComeHere => "ENROLMENT_PROMPT_COME_HERE",
+            Self::LookStraight => "ENROLMENT_PROMPT_LOOK_STRAIGHT",
+            Self::TurnALittleLeft => "ENROLMENT_PROMPT_TURN_A_LITTLE_LEFT",
+            Self::TurnALittleRight => "ENROLMENT_PROMPT_TURN_A_LITTLE_RIGHT",
+            Self::TurnBackALittle => "ENROLMENT_PROMPT_TURN_BACK_A_LITTLE",
+            Self::ChinUp => "ENROLMENT_PROMPT_CHIN_UP",
+            Self::ChinDown => "ENROLMENT_PROMPT_CHIN_DOWN",
+            Self::ComeCloser => "ENROLMENT_PROMPT_COME_CLOSER",
+            Self::MoveToTheMiddle => "ENROLMENT_PROMPT_MOVE_TO_THE_MIDDLE",
+            Self::MoreLight => "ENROLMENT_PROMPT_MORE_LIGHT",
+            Self::LessLight => "ENROLMENT_PROMPT_LESS_LIGHT",
+            Self::HoldStill => "ENROLMENT_PROMPT_HOLD_STILL",
+            Self::OnePersonOnly => "ENROLMENT_PROMPT_ONE_PERSON_ONLY",
+            Self::Done => "ENROLMENT_PROMPT_DONE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ENROLMENT_PROMPT_UNSPECIFIED" => Some(Self::Unspecified),
+            "ENROLMENT_PROMPT_COME_HERE" => Some(Self::ComeHere),
+            "ENROLMENT_PROMPT_LOOK_STRAIGHT" => Some(Self::LookStraight),
+            "ENROLMENT_PROMPT_TURN_A_LITTLE_LEFT" => Some(Self::TurnALittleLeft),
+            "ENROLMENT_PROMPT_TURN_A_LITTLE_RIGHT" => Some(Self::TurnALittleRight),
+            "ENROLMENT_PROMPT_TURN_BACK_A_LITTLE" => Some(Self::TurnBackALittle),
+            "ENROLMENT_PROMPT_CHIN_UP" => Some(Self::ChinUp),
+            "ENROLMENT_PROMPT_CHIN_DOWN" => Some(Self::ChinDown),
+            "ENROLMENT_PROMPT_COME_CLOSER" => Some(Self::ComeCloser),
+            "ENROLMENT_PROMPT_MOVE_TO_THE_MIDDLE" => Some(Self::MoveToTheMiddle),
+            "ENROLMENT_PROMPT_MORE_LIGHT" => Some(Self::MoreLight),
+            "ENROLMENT_PROMPT_LESS_LIGHT" => Some(Self::LessLight),
+            "ENROLMENT_PROMPT_HOLD_STILL" => Some(Self::HoldStill),
+            "ENROLMENT_PROMPT_ONE_PERSON_ONLY" => Some(Self::OnePersonOnly),
+            "ENROLMENT_PROMPT_DONE" => Some(Self::Done),
             _ => None,
         }
     }
@@ -9306,6 +9409,37 @@ pub mod terminal_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Enrols a person at a terminal's camera: guides whoever stands before it, and enrols each picture as EnrolPicture
+        /// does. It takes some ten seconds, at most 30. Meanwhile nobody passes there by face; badges, cards and PINs work.
+        /// Without consent no frame is looked at. Ends with a message that says how many templates were made, and when the
+        /// caller goes; templates that were made stay. A picture that looks like somebody else's ends it too.
+        /// Errors: NOT_FOUND, CONSENT_MISSING, LIMIT_REACHED, HARDWARE_ABSENT (no camera, or it gives no picture),
+        /// STATE_FORBIDS (somebody is being enrolled there already), DEADLINE_EXCEEDED (nobody came, or no picture was good
+        /// enough), UNAVAILABLE (the terminal cannot be reached).
+        pub async fn enrol_at_camera(
+            &mut self,
+            request: impl tonic::IntoRequest<super::EnrolAtCameraRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::EnrolmentProgress>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.TerminalService/EnrolAtCamera",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.TerminalService", "EnrolAtCamera"));
+            self.inner.server_streaming(req, path, codec).await
+        }
         /// Terminals that ask to be adopted, with the six digits that their screens show. At the hub alone: elsewhere
         /// NOT_SERVED_HERE.
         pub async fn list_adoption_requests(
@@ -9475,6 +9609,26 @@ pub mod terminal_service_server {
             request: tonic::Request<super::GetTerminalSettingsRequest>,
         ) -> std::result::Result<
             tonic::Response<super::TerminalSettings>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the EnrolAtCamera method.
+        type EnrolAtCameraStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::EnrolmentProgress, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Enrols a person at a terminal's camera: guides whoever stands before it, and enrols each picture as EnrolPicture
+        /// does. It takes some ten seconds, at most 30. Meanwhile nobody passes there by face; badges, cards and PINs work.
+        /// Without consent no frame is looked at. Ends with a message that says how many templates were made, and when the
+        /// caller goes; templates that were made stay. A picture that looks like somebody else's ends it too.
+        /// Errors: NOT_FOUND, CONSENT_MISSING, LIMIT_REACHED, HARDWARE_ABSENT (no camera, or it gives no picture),
+        /// STATE_FORBIDS (somebody is being enrolled there already), DEADLINE_EXCEEDED (nobody came, or no picture was good
+        /// enough), UNAVAILABLE (the terminal cannot be reached).
+        async fn enrol_at_camera(
+            &self,
+            request: tonic::Request<super::EnrolAtCameraRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::EnrolAtCameraStream>,
             tonic::Status,
         >;
         /// Terminals that ask to be adopted, with the six digits that their screens show. At the hub alone: elsewhere
@@ -9902,6 +10056,53 @@ pub mod terminal_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.TerminalService/EnrolAtCamera" => {
+                    #[allow(non_camel_case_types)]
+                    struct EnrolAtCameraSvc<T: TerminalService>(pub Arc<T>);
+                    impl<
+                        T: TerminalService,
+                    > tonic::server::ServerStreamingService<super::EnrolAtCameraRequest>
+                    for EnrolAtCameraSvc<T> {
+                        type Response = super::EnrolmentProgress;
+                        type ResponseStream = T::EnrolAtCameraStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::EnrolAtCameraRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TerminalService>::enrol_at_camera(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = EnrolAtCameraSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

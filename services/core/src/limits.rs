@@ -638,3 +638,19 @@ pub const VERDICTS_WAITING: usize = 16;
 /// Milliseconds in which the thread that recognises goes round, else the watchdog ends the program: a frame of a crowd
 /// takes half a second on a Raspberry Pi 4.
 pub const RECOGNITION_TURN_MS: u64 = 10_000;
+
+/// What an enrolment at the camera has not looked at yet: the newest frame and the one before. More would be old.
+pub const GLIMPSES_WAITING: usize = 2;
+
+/// Pictures that an enrolment at the camera asks for: three from ahead, one from each side. A quarter of what a person may
+/// have, so that they can be enrolled again.
+pub const ENROLMENT_PICTURES: usize = 5;
+
+/// Seconds of an enrolment at the camera, three times what it takes: nobody passes by face meanwhile.
+pub const ENROLMENT_SECONDS: u64 = 30;
+
+/// Seconds after which nobody is expected any more who has not come before the camera.
+pub const ENROLMENT_ARRIVAL_SECONDS: u64 = 15;
+
+/// Pictures refused by the gallery that end an enrolment at the camera: as many as are wanted.
+pub const ENROLMENT_REFUSALS: usize = 5;

@@ -1,14 +1,17 @@
 //! `TerminalService` over gRPC: converts, calls, converts.
 
-use rollcall_core::{Caller, Fault, Reason, TerminalId, page};
+use std::pin::Pin;
+
+use rollcall_core::{Caller, Fault, PersonId, Reason, TerminalId, page};
 use rollcall_proto::v1;
 use rollcall_proto::v1::terminal_service_server::{TerminalService, TerminalServiceServer};
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status};
 
 use crate::convert::{
     groups, lockdown_to_proto, mask_from_proto, revised_to_proto, settings_from_proto, status_to_proto,
 };
-use crate::{Device, TerminalError, Terminals};
+use crate::{Device, Enrolment, TerminalError, Terminals};
 
 /// The service, to add to a server. `software` is the version that terminals of this program tell.
 pub fn service<D: Device>(
@@ -134,6 +137,19 @@ impl<D: Device> TerminalService for Grpc<D> {
     ) -> Result<Response<v1::TerminalSettings>, Status> {
         let settings = self.terminals.settings(id(&request.get_ref().terminal)?).await;
         settings.map(|revised| Response::new(revised_to_proto(&revised))).map_err(refused)
+    }
+
+    type EnrolAtCameraStream = Pin<Box<dyn Stream<Item = Result<v1::EnrolmentProgress, Status>> + Send>>;
+
+    async fn enrol_at_camera(
+        &self,
+        request: Request<v1::EnrolAtCameraRequest>,
+    ) -> Result<Response<Self::EnrolAtCameraStream>, Status> {
+        let request = request.into_inner();
+        let person = PersonId::from_name(&request.person).map_err(|error| refused(error.into()))?;
+        let enrolment = Enrolment { person, accept_look_alike: request.accept_look_alike };
+        let enrolling = self.terminals.enrol(id(&request.terminal)?, enrolment).await.map_err(refused)?;
+        Ok(Response::new(Box::pin(enrolling.map(|progress| progress.map_err(status)))))
     }
 
     async fn list_adoption_requests(

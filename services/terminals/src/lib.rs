@@ -26,4 +26,4 @@ pub use lockdown::Lockdown;
 pub use machine::Machine;
 pub use settings::{Revised, Settings, SettingsField};
 pub use store::MIGRATIONS;
-pub use terminals::{Device, Readings, Status, Terminals};
+pub use terminals::{Device, Enrolling, Enrolment, Readings, Status, Terminals};

@@ -2,13 +2,15 @@
 
 use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rollcall_core::{Fault, GroupId, TerminalId, UtcInstant};
-use rollcall_proto::v1::{CameraState, ClockQuality};
+use rollcall_core::{Fault, GroupId, PersonId, TerminalId, UtcInstant};
+use rollcall_proto::v1::{CameraState, ClockQuality, EnrolmentProgress};
 use rollcall_store::{Db, StoreError, Writes};
 use tokio::sync::{Semaphore, watch};
+use tokio_stream::Stream;
 
 use crate::configured::{self, Configured};
 use crate::{Identity, Lockdown, Machine, Revised, Settings, SettingsField, TerminalError, store};
@@ -27,6 +29,14 @@ pub trait Device: Send + Sync + 'static {
     /// `HARDWARE_ABSENT` without a door.
     fn open_door(&self, by: &str) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// Guides whoever stands before the camera through their enrolment as this person. The stream does the work as it is
+    /// read; dropped, it ends.
+    ///
+    /// # Errors
+    /// Before anybody is looked at: `CONSENT_MISSING`, `HARDWARE_ABSENT` without a camera, `STATE_FORBIDS` while somebody
+    /// is being enrolled.
+    fn enrol(&self, enrolment: Enrolment) -> impl Future<Output = Result<Enrolling, Fault>> + Send;
+
     /// Obeys settings and tells the event log of them. Called once for each revision, in their order, and again after
     /// a start that finds it undone.
     ///
@@ -42,6 +52,18 @@ pub trait Device: Send + Sync + 'static {
     /// When it is not in the log, or the door was not told.
     fn lock_down(&self, lockdown: &Lockdown) -> impl Future<Output = Result<(), Fault>> + Send;
 }
+
+/// Who is to be enrolled at the camera.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enrolment {
+    /// As whom.
+    pub person: PersonId,
+    /// Whether a face that looks like somebody else's is enrolled all the same.
+    pub accept_look_alike: bool,
+}
+
+/// How an enrolment goes. The last is the one with `templates_made`, or a fault.
+pub type Enrolling = Pin<Box<dyn Stream<Item = Result<EnrolmentProgress, Fault>> + Send>>;
 
 /// How the parts of a terminal are that this service does not know itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -196,6 +218,19 @@ impl<D: Device> Terminals<D> {
         let this = self.clone();
         let opening = async move { this.inner.device.open_door(&by).await.map_err(TerminalError::Refused) };
         self.inner.writes.run(opening).await
+    }
+
+    /// Enrols somebody at the camera.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`; those of [`Device::enrol`].
+    pub async fn enrol(
+        &self,
+        terminal: TerminalId,
+        enrolment: Enrolment,
+    ) -> Result<Enrolling, TerminalError> {
+        self.known(terminal)?;
+        self.inner.device.enrol(enrolment).await.map_err(TerminalError::Refused)
     }
 
     /// The lockdown in force.

@@ -4,14 +4,17 @@
 
 use std::sync::{Arc, Mutex};
 
-use rollcall_core::{Caller, CallerId, Fault, GroupId, Hours, Reason, Role, TerminalId, TokenId, Weekdays};
+use rollcall_core::{
+    Caller, CallerId, Fault, GroupId, Hours, PersonId, Reason, Role, TerminalId, TokenId, Weekdays,
+};
 use rollcall_proto::v1::terminal_service_server::TerminalService as _;
 use rollcall_proto::v1::{self, CameraState, ClockQuality, Direction};
 use rollcall_store::{Db, Writes};
 use rollcall_terminals::{
-    AccessRule, Device, Grpc, Identity, Lockdown, MIGRATIONS, Readings, Revised, Settings, SettingsField,
-    Terminals, WithoutClock,
+    AccessRule, Device, Enrolling, Enrolment, Grpc, Identity, Lockdown, MIGRATIONS, Readings, Revised,
+    Settings, SettingsField, Terminals, WithoutClock,
 };
+use tokio_stream::StreamExt as _;
 use tonic::Request;
 
 /// A device that has no door, and whose log can be made to fail.
@@ -39,6 +42,15 @@ impl Device for Fake {
     async fn open_door(&self, by: &str) -> Result<(), Fault> {
         assert!(by.starts_with("tokens/"));
         Err(Fault::new(Reason::HardwareAbsent, "this terminal has no door"))
+    }
+
+    async fn enrol(&self, enrolment: Enrolment) -> Result<Enrolling, Fault> {
+        if enrolment.person == PersonId::from_bytes([1; 16]) {
+            return Err(Fault::new(Reason::ConsentMissing, "there is no consent"));
+        }
+        let first = v1::EnrolmentProgress { pictures_wanted: 5, ..Default::default() };
+        let late = Fault::new(Reason::DeadlineExceeded, "nobody came");
+        Ok(Box::pin(tokio_stream::iter([Ok(first), Err(late)])))
     }
 
     async fn obey(&self, settings: &Revised) -> Result<(), Fault> {
@@ -282,6 +294,35 @@ rollcall_store::both_engines! {
         ] {
             assert_eq!(reason(&grpc.set_lockdown(request(wrong)).await.unwrap_err()), expected);
         }
+    }
+
+    async fn an_enrolment_at_the_camera_is_told_as_it_goes(db: Db) {
+        let grpc = Grpc::new(open(&db, Fake::default()).await, "1.0");
+        let terminals = grpc.list_terminals(request(v1::ListTerminalsRequest::default())).await.unwrap();
+        let terminal = terminals.into_inner().terminals.remove(0).name;
+        let enrol = |terminal: &str, person: &str| {
+            request(v1::EnrolAtCameraRequest {
+                terminal: terminal.into(),
+                person: person.into(),
+                accept_look_alike: false,
+            })
+        };
+        let (without, with) =
+            (PersonId::from_bytes([1; 16]).name(), PersonId::from_bytes([2; 16]).name());
+        let other = TerminalId::generate().name();
+        for (terminal, person, expected) in [
+            (terminal.as_str(), "people/1", "FIELD_INVALID"),
+            ("terminals/1", with.as_str(), "FIELD_INVALID"),
+            (other.as_str(), with.as_str(), "NOT_FOUND"),
+            (terminal.as_str(), without.as_str(), "CONSENT_MISSING"),
+        ] {
+            let refused = grpc.enrol_at_camera(enrol(terminal, person)).await.err().unwrap();
+            assert_eq!(reason(&refused), expected);
+        }
+        let told = grpc.enrol_at_camera(enrol(&terminal, &with)).await.unwrap().into_inner();
+        let told: Vec<_> = told.collect().await;
+        assert_eq!(told[0].as_ref().unwrap().pictures_wanted, 5);
+        assert_eq!(reason(told[1].as_ref().unwrap_err()), "DEADLINE_EXCEEDED");
     }
 
     async fn a_terminal_without_a_door_says_so_and_adoption_is_the_hubs(db: Db) {

@@ -25,7 +25,7 @@ pub use calibration::{
 pub use detect::{Detector, Stage};
 pub use embed::{EmbedError, Embedder};
 pub use embedding::{Embedding, EmbeddingError};
-pub use encode::{EncodeError, encode_jpeg};
+pub use encode::{EncodeError, encode_jpeg, encode_portrait};
 pub use geometry::{Face, Landmarks, Rect, face_meant};
 pub use image::RgbImage;
 pub use input::{Colour, Input, Side};

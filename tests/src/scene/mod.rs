@@ -64,11 +64,14 @@ pub enum Scene {
     Badge,
     /// The two enrolled people come in turn, again and again, each for a second and a half.
     Passages,
+    /// The first enrolled person looks ahead, turns the head a little to the right of the picture, a little to the left of
+    /// it, and looks ahead again, as somebody who is being enrolled.
+    Portraits,
 }
 
 impl Scene {
     /// Every scene.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::WalkUp,
         Self::Stranger,
         Self::Crossing,
@@ -86,6 +89,7 @@ impl Scene {
         Self::PasserBy,
         Self::Badge,
         Self::Passages,
+        Self::Portraits,
     ];
 
     /// As a command names it.
@@ -108,6 +112,7 @@ impl Scene {
             Self::PasserBy => "passer-by",
             Self::Badge => "badge",
             Self::Passages => "passages",
+            Self::Portraits => "portraits",
         }
     }
 

@@ -15,7 +15,7 @@ pub const TURNS_AT_S: f32 = 2.0;
 pub fn seconds(scene: Scene) -> f32 {
     match scene {
         Scene::WalkUp | Scene::Stranger | Scene::Dark => 6.0,
-        Scene::Crossing | Scene::Passages => 8.0,
+        Scene::Crossing | Scene::Passages | Scene::Portraits => 8.0,
         Scene::Blurred | Scene::PasserBy => 3.0,
         Scene::Overexposed | Scene::Black | Scene::Covered => 5.0,
         Scene::Frozen | Scene::Badge | Scene::Nobody | Scene::Photograph => 6.0,
@@ -59,6 +59,7 @@ pub fn moment(scene: Scene, at: f32) -> Moment {
         }
         Scene::Badge => room(badge(at)),
         Scene::Passages => room(passages(at)),
+        Scene::Portraits => room(vec![sits(at)]),
     }
 }
 
@@ -112,6 +113,17 @@ fn turns(to_deg: f32, at: f32) -> Actor {
     let part = eased(at, TURNS_AT_S, TURNS_AT_S + 1.0) - eased(at, TURNS_AT_S + 2.0, TURNS_AT_S + 3.0);
     stands(Form::Head(Who::FirstFrontal, to_deg * part), [320.0, 200.0], 56.0, at)
 }
+
+/// Ahead for two seconds and a half, to each side for a second and a half, and ahead.
+fn sits(at: f32) -> Actor {
+    let right = eased(at, 2.5, 3.0) - eased(at, 4.5, 5.0);
+    let left = eased(at, 5.0, 5.5) - eased(at, 7.0, 7.5);
+    let head = Form::Head(Who::FirstFrontal, SITS_DEG * (right - left));
+    stands(head, [320.0, 200.0], 56.0, at)
+}
+
+/// How far the head is turned: enough to be asked for, and not more than a template may be.
+const SITS_DEG: f32 = 16.0;
 
 /// How far the head is turned: the nose then stands beyond 0.3 inter-ocular widths.
 const TURN_DEG: f32 = 37.0;

@@ -1,4 +1,5 @@
-//! `edge-agent enrol`: offers the photographs of a folder or ZIP to a running program, each with its verdict.
+//! `edge-agent enrol`: offers the photographs of a folder or ZIP to a running program, each with its verdict; or guides
+//! one person before its camera.
 //!
 //! People who are not known are made. No template is made without consent: `--consent-form` records, for people about
 //! whom nobody has said anything yet, that consent was given on that form, because the operator says so; a refusal or
@@ -7,6 +8,7 @@
 //! A run that was interrupted is started again: verdicts that are on record are not asked for again, and the list that
 //! it prints is complete. When the program restarts meanwhile, the run waits for it.
 
+mod camera;
 mod people;
 
 use std::collections::HashMap;
@@ -30,10 +32,22 @@ use people::{Offered, People};
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder or ZIP of photographs: EXTERNALID.jpg, EXTERNALID_2.jpg, or a folder for each person
-    #[arg(value_name = "FOLDER|ZIP")]
-    batch: PathBuf,
+    #[arg(value_name = "FOLDER|ZIP", required_unless_present = "camera", conflicts_with = "camera")]
+    batch: Option<PathBuf>,
+    /// Enrol one person before the camera of the terminal: guided, in some ten seconds
+    #[arg(long, requires = "name")]
+    camera: bool,
+    /// Who stands before the camera; made when nobody has this name or external id
+    #[arg(long, value_name = "NAME", requires = "camera")]
+    name: Option<String>,
+    /// Their external id, by which they are found when they are known
+    #[arg(long, value_name = "ID", requires = "camera")]
+    external_id: Option<String>,
+    /// Do not ask whether consent was given on the form
+    #[arg(long, requires_all = ["camera", "consent_form"])]
+    yes: bool,
     /// Who is on them: columns picture, external_id or name, and groups (separated by ;)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "camera")]
     csv: Option<PathBuf>,
     /// Groups that everybody in it belongs to, separated by commas; made when they are not there
     #[arg(long, value_delimiter = ',', value_name = "GROUP,...")]
@@ -48,10 +62,10 @@ pub struct Args {
     #[arg(long)]
     accept_look_alikes: bool,
     /// Judge the pictures and change nothing; people who are not known are only named
-    #[arg(long)]
+    #[arg(long, conflicts_with = "camera")]
     dry_run: bool,
     /// Print one JSON object a picture
-    #[arg(long)]
+    #[arg(long, conflicts_with = "camera")]
     json: bool,
     #[command(flatten)]
     client: client::Connection,
@@ -97,8 +111,13 @@ impl Line<'_> {
 }
 
 /// Status 0 only when every picture was enrolled, now or before, or had its verdict before, and nothing was left out.
+/// At the camera: when enough templates were made.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let batch = Batch::open(&args.batch, args.csv.as_deref())?;
+    let Some(batch) = &args.batch else {
+        let good = runtime()?.block_on(camera::enrol(args))?;
+        return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    };
+    let batch = Batch::open(batch, args.csv.as_deref())?;
     for problem in batch.problems() {
         eprintln!("edge-agent: left out: {problem}");
     }

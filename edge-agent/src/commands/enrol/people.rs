@@ -52,7 +52,7 @@ impl<'a> People<'a> {
         Ok(Offered { name: person.name, verdicts })
     }
 
-    async fn find(&self, key: &PersonKey) -> Result<Option<v1::Person>, Status> {
+    pub(super) async fn find(&self, key: &PersonKey) -> Result<Option<v1::Person>, Status> {
         match key {
             PersonKey::ExternalId(id) => self.by_external_id(id).await,
             PersonKey::Name(name) => self.by_name(name).await,

@@ -53,7 +53,7 @@ const startingWords = at("starting").textContent;
 function starting(words) {
   body.dataset.mode = "starting";
   at("starting").textContent = words;
-  for (const id of ["message", "next", "prompt", "look", "note", "arrow"]) at(id).hidden = true;
+  for (const id of ["message", "next", "enrolling", "prompt", "quality", "look", "note", "arrow"]) at(id).hidden = true;
   at("starting").hidden = false;
   placeRings([]);
   closePin();
@@ -88,6 +88,7 @@ function show(state) {
   showSaid(said);
   put("prompt", said ? "" : state.prompt?.text);
   at("look").hidden = !state.is_idle;
+  showEnrolment(said ? null : state.enrolment);
   showArrow(said ? null : state.prompt?.arrow);
   placeRings(state.faces);
   showStates(state.states);
@@ -110,6 +111,13 @@ function showSaid(said) {
   message.classList.toggle("long", said.text.name.length > 12);
   if (body.dataset.sound === "on" && sounded !== null) sound(said.kind);
   sounded = said.number;
+}
+
+function showEnrolment(enrolment) {
+  put("enrolling", enrolment && `${enrolment.title} · ${enrolment.count}`);
+  at("quality").hidden = !enrolment;
+  at("quality").classList.toggle("ready", enrolment?.quality_percent === 100);
+  at("quality").firstElementChild.style.width = `${enrolment?.quality_percent ?? 0}%`;
 }
 
 function showArrow(side) {

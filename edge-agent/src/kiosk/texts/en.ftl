@@ -25,6 +25,20 @@ hold-still = Hold still, please
 turn-left = Turn your head to the left
 turn-right = Turn your head to the right
 
+# What somebody who is being enrolled is asked to do
+enrol-title = Pictures of { $name }
+enrol-count = { $enrolled } of { $wanted }
+enrol-come-here = Please stand in front of the camera
+enrol-look-straight = Look straight at the camera
+enrol-turn-left = Turn your head a little to the left
+enrol-turn-right = Turn your head a little to the right
+enrol-turn-back = Turn back a little
+enrol-chin-up = Chin up a little
+enrol-chin-down = Chin down a little
+enrol-middle = Move to the middle of the picture
+enrol-less-light = Less light, please
+enrol-one-person = One person at a time, please
+
 # What became of a passage
 welcome = { $part ->
     [morning] Good morning, { $name }

@@ -25,6 +25,20 @@ hold-still = Vui lòng giữ yên
 turn-left = Xin quay mặt sang trái
 turn-right = Xin quay mặt sang phải
 
+# Lời nhắc cho người đang được chụp ảnh đăng ký
+enrol-title = Chụp ảnh đăng ký: { $name }
+enrol-count = { $enrolled }/{ $wanted }
+enrol-come-here = Mời đứng trước camera
+enrol-look-straight = Nhìn thẳng vào camera
+enrol-turn-left = Quay mặt sang trái một chút
+enrol-turn-right = Quay mặt sang phải một chút
+enrol-turn-back = Quay lại một chút
+enrol-chin-up = Ngẩng cằm lên một chút
+enrol-chin-down = Hạ cằm xuống một chút
+enrol-middle = Vào giữa khung hình
+enrol-less-light = Ánh sáng mạnh quá, xin bớt sáng
+enrol-one-person = Mỗi lần chỉ một người
+
 # Kết quả của một lượt qua cửa
 welcome = { $part ->
     [morning] Chào buổi sáng, { $name }

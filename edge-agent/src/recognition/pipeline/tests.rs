@@ -1,12 +1,14 @@
 //! Frames through the pipeline, with a reader of faces that is told what it sees and time that is told how it goes.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Mutex;
 
 use rollcall_gallery::decide;
 use rollcall_vision::Landmarks;
 use rollcall_vision::decode::{FrameFormat, FrameLayout};
+use tokio::sync::mpsc;
 
+use super::super::capture::{Capture, Seen as Glimpsed};
 use super::super::deliberate::Mode;
 use super::*;
 
@@ -200,6 +202,30 @@ fn f088_of_a_crowd_the_largest_are_followed_and_each_is_embedded_in_turn() {
     let counts = scene.counts();
     assert_eq!(scene.pipeline.view().faces.len(), limits::FACES_FOLLOWED);
     assert_eq!(counts.embedded, 40, "one a frame is all that there is time for: {counts:?}");
+}
+
+#[test]
+fn while_somebody_is_enrolled_no_face_is_compared_and_afterwards_everybody_is_new() {
+    let mut scene = Scene::new(Policy::default(), Duration::ZERO);
+    scene.told.see(&[(100.0, 80.0)]);
+    scene.play(5);
+    let (before, track) = (scene.counts().embedded, scene.pipeline.view().faces[0].track);
+    assert!(before > 0);
+    let (to, mut glimpses) = mpsc::channel(100);
+    scene.pipeline.capture(Capture::new(to, scene.told.now() + Duration::from_secs(30)));
+    scene.play(30);
+    assert_eq!(scene.counts().embedded, before);
+    assert_eq!(scene.pipeline.view().faces[0].prompt, Prompt::Wait);
+    let mut pictures = 0;
+    while let Ok(glimpse) = glimpses.try_recv() {
+        let Glimpsed::Face { is_whole: true, picture, .. } = glimpse.seen else { panic!("{glimpse:?}") };
+        pictures += usize::from(picture.is_some());
+    }
+    assert!((5..=6).contains(&pictures), "of two seconds: {pictures}");
+    drop(glimpses);
+    scene.play(10);
+    assert!(scene.counts().embedded > before);
+    assert!(scene.pipeline.view().faces[0].track > track);
 }
 
 #[test]

@@ -47,6 +47,15 @@ struct Offer {
 }
 
 impl Gallery {
+    /// Whether templates of this person may be made at `now`: to be asked before they are looked at.
+    ///
+    /// # Errors
+    /// [`GalleryError::ConsentMissing`]; no such person; the database.
+    pub async fn may_enrol(&self, person: PersonId, now: UtcInstant) -> Result<(), GalleryError> {
+        let mut tx = self.shared.db.read().await?;
+        self.demand_consent(&mut tx, person, now).await
+    }
+
     /// Makes a template of the one face on a picture, if there is consent and the face is good enough.
     pub(crate) async fn enrol_picture(
         &self,
