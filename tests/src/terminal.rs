@@ -308,14 +308,17 @@ pub fn assert_each_pulse_has_its_event(pulses: &[Pulse], entries: &[u64], contex
     }
 }
 
-/// Whoever came in found the lock released in time, by a pulse of their own or one that lasted still; and it has locked.
+/// Whether who came in then found the lock released, by a pulse of their own or one that lasted still; and it has locked.
+pub fn has_its_pulse(pulses: &[Pulse], entry: u64) -> bool {
+    // As above.
+    let until = entry + OPEN_WITHIN_MS + 1_000;
+    pulses.iter().any(|pulse| pulse.released_ms <= until && pulse.locked_ms.is_some_and(|at| at >= entry))
+}
+
+/// Everybody who came in found the lock released.
 pub fn assert_each_entry_has_its_pulse(pulses: &[Pulse], entries: &[u64], context: &str) {
     for entry in entries {
-        // As above.
-        let until = entry + OPEN_WITHIN_MS + 1_000;
-        let is_of_it =
-            |pulse: &Pulse| pulse.released_ms <= until && pulse.locked_ms.is_some_and(|at| at >= *entry);
-        assert!(pulses.iter().any(is_of_it), "{context}: no pulse for {entry} in {pulses:?}");
+        assert!(has_its_pulse(pulses, *entry), "{context}: no pulse for {entry} in {pulses:?}");
     }
 }
 

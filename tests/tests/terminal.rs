@@ -84,6 +84,33 @@ async fn assert_entries_are_pulses(terminal: &Terminal, client: &mut Client) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn f088_of_a_crowd_before_a_fast_camera_frames_are_dropped_and_counted_and_nobody_waits() {
+    let _alone = ALONE.lock().await;
+    let settings = "[liveness]\npolicy = \"off\"\n[recognition]\nhold_off_s = 60\n";
+    let terminal = Terminal::start(Film { fps: 30, ..Film::default() }, settings);
+    let enrolled = terminal.enrol_both().await;
+    let mut client = terminal.agent.client().await;
+    let crowd = terminal.player.film(Scene::Five);
+    // Twice, so that a busy machine has seen each of the five often enough.
+    terminal.player.play(&crowd);
+    terminal.player.play(&crowd);
+    terminal.player.nobody();
+    let frames = |what: &str| terminal.metric(&format!("rollcall_frames_total{{what=\"{what}\"}}"));
+    let (taken, dropped, stale) = (frames("taken"), frames("dropped"), frames("stale"));
+    println!("{taken} frames taken, {dropped} dropped, {stale} stale");
+    assert!(dropped > 0.0, "there is one place for a frame, and the latest is in it");
+    let is_person = |kind: &Kind| matches!(kind, Kind::Recognised(_));
+    let (known, others): (Vec<Kind>, Vec<Kind>) =
+        passages(&mut client).await.into_iter().partition(is_person);
+    let mut known = persons(&known);
+    known.sort_unstable();
+    assert_eq!(known, enrolled, "each once, however many stand there");
+    // A decision on evidence of more than a second ago would be a refusal.
+    assert!(others.iter().all(|kind| matches!(kind, Kind::UnknownFace(_))), "{others:?}");
+    assert_entries_are_pulses(&terminal, &mut client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_picture_of_no_use_is_an_alarm_until_it_is_one_again_and_opens_nothing() {
     let _alone = ALONE.lock().await;
     let terminal = Terminal::start(Film::default(), NOBODY_IS_ASKED);
