@@ -1,5 +1,6 @@
 //! A running `edge-agent`.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -24,6 +25,8 @@ pub struct Agent {
     options: Vec<String>,
     /// The command that `edge-agent run` is an argument of: strace(1), faketime(1).
     under: Vec<String>,
+    /// The command before that, which mounts what it alone sees.
+    mounts: Vec<String>,
     url: String,
 }
 
@@ -37,7 +40,8 @@ impl Agent {
     pub fn start_with(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let mut agent = Self { child: None, folder, options, under: Vec::new(), url: String::new() };
+        let mut agent =
+            Self { child: None, folder, options, under: Vec::new(), mounts: Vec::new(), url: String::new() };
         agent.restart();
         agent
     }
@@ -48,12 +52,46 @@ impl Agent {
         let file = folder.path().join("agent.toml");
         std::fs::write(&file, configuration(folder.path())).unwrap();
         let options = vec!["--config".to_owned(), file.to_str().unwrap().to_owned()];
-        Self { child: None, folder, options, under: Vec::new(), url: String::new() }
+        Self { child: None, folder, options, under: Vec::new(), mounts: Vec::new(), url: String::new() }
     }
 
     /// Has it started from now on by another command, which becomes it: `strace -D ...`; by none when empty.
     pub fn set_under(&mut self, command: &[&str]) {
         self.under = command.iter().map(|word| (*word).to_owned()).collect();
+    }
+
+    /// Has its data folder on a disk of this size in MiB, which it sees alone and which ends with it.
+    pub fn set_own_disk(&mut self, size_mib: u32) {
+        let data = self.data();
+        std::fs::create_dir_all(&data).unwrap();
+        self.set_mounts(&format!("mount -t tmpfs -o size={size_mib}m,mode=700 tmpfs {}", data.display()));
+    }
+
+    /// Has each start be in a boot of its own, in which no time server has left its mark yet.
+    pub fn set_own_boots(&mut self) {
+        let boot_id = "/proc/sys/kernel/random/boot_id";
+        self.set_mounts(&format!(
+            "mount -t tmpfs tmpfs /run && cat /proc/sys/kernel/random/uuid >/run/boot_id && \
+             mount --bind /run/boot_id {boot_id}"
+        ));
+    }
+
+    /// A time server has set the clock of its boot.
+    pub fn mark_clock_as_set(&self) {
+        let mark = self.seen(Path::new("/run/systemd/timesync/synchronized"));
+        std::fs::create_dir_all(mark.parent().unwrap()).unwrap();
+        std::fs::write(mark, "").unwrap();
+    }
+
+    fn set_mounts(&mut self, mounts: &str) {
+        let script = format!(r#"{mounts} && exec "$@""#);
+        let words = ["unshare", "--map-root-user", "--mount", "sh", "-c", &script, "sh"];
+        self.mounts = words.map(str::to_owned).to_vec();
+    }
+
+    /// What it sees at this path.
+    fn seen(&self, path: &Path) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{}", self.pid(), path.display()))
     }
 
     /// Starts it again in the same folder, on another port.
@@ -97,15 +135,10 @@ impl Agent {
 
     /// `edge-agent run` on its folder, not started.
     pub fn run_command(&self) -> Command {
-        let program = edge_agent();
-        let mut command = match self.under.split_first() {
-            Some((first, arguments)) => {
-                let mut command = Command::new(first);
-                command.args(arguments).arg(program);
-                command
-            }
-            None => Command::new(program),
-        };
+        let program = edge_agent().into_os_string();
+        let mut words = self.mounts.iter().chain(&self.under).map(OsString::from).chain([program]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words);
         command.env("PATH", self.search_path());
         command.arg("--models").arg(repository("models")).arg("run").arg("--data").arg(self.data());
         command.args(["--address", "127.0.0.1:0", "--screen", "127.0.0.1:0"]).args(&self.options);
@@ -144,9 +177,10 @@ impl Agent {
         ended::run(&mut self.command(arguments))
     }
 
-    /// Its data folder.
+    /// Its data folder, where the test can read it.
     pub fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        let data = self.folder.path().join("data");
+        if self.mounts.is_empty() || self.child.is_none() { data } else { self.seen(&data) }
     }
 
     /// What it wrote about itself. A test that fails prints it.

@@ -72,6 +72,54 @@ impl Client {
         self.gallery.create_person(request).await.unwrap().into_inner()
     }
 
+    /// Adds a group; its name.
+    pub async fn create_group(&mut self, display_name: &str) -> String {
+        let group = v1::Group { display_name: display_name.to_owned(), ..Default::default() };
+        let request = v1::CreateGroupRequest { group: Some(group), ..Default::default() };
+        self.gallery.create_group(request).await.unwrap().into_inner().name
+    }
+
+    /// Puts somebody into a group, and out of every other.
+    pub async fn put_into(&mut self, person: &str, group: &str) {
+        let person =
+            v1::Person { name: person.to_owned(), groups: vec![group.to_owned()], ..Default::default() };
+        let update_mask = Some(prost_types::FieldMask { paths: vec!["groups".into()] });
+        let request = v1::UpdatePersonRequest { person: Some(person), update_mask };
+        self.gallery.update_person(request).await.unwrap();
+    }
+
+    /// The terminal that this is.
+    pub async fn this_terminal(&mut self) -> String {
+        let listed = self.terminals.list_terminals(v1::ListTerminalsRequest::default()).await.unwrap();
+        listed.into_inner().terminals.remove(0).name
+    }
+
+    /// Has people of this group alone pass, on these days; `without_clock` says what becomes of that while the clock was
+    /// not set.
+    pub async fn set_rule(&mut self, group: &str, weekdays: &[i32], without_clock: v1::WithoutClock) {
+        let midnight = Some(v1::TimeOfDay::default());
+        let rule = v1::AccessRule {
+            groups: vec![group.to_owned()],
+            weekdays: weekdays.to_vec(),
+            start: midnight,
+            end: midnight,
+            on_holidays: true,
+        };
+        let settings = v1::TerminalSettings {
+            access_rules: vec![rule],
+            without_clock: without_clock.into(),
+            ..Default::default()
+        };
+        let request = v1::UpdateTerminalSettingsRequest {
+            terminal: self.this_terminal().await,
+            settings: Some(settings),
+            update_mask: Some(prost_types::FieldMask {
+                paths: vec!["access_rules".into(), "without_clock".into()],
+            }),
+        };
+        self.terminals.update_terminal_settings(request).await.unwrap();
+    }
+
     /// Records what somebody says of themself.
     pub async fn record_consent(&mut self, person: &str, decision: v1::consent::Decision) -> v1::Consent {
         let consent = v1::Consent {

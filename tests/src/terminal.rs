@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use rollcall_proto::v1;
@@ -48,35 +49,55 @@ pub struct Pulse {
 impl Terminal {
     /// Starts one. `settings` is what its configuration says beside camera, door, screen and server.
     pub fn start(film: Film, settings: &str) -> Self {
+        let mut terminal = Self::unstarted(film, settings);
+        terminal.agent.restart();
+        terminal
+    }
+
+    /// One whose program is not started.
+    pub fn unstarted(film: Film, settings: &str) -> Self {
         let (metrics, kiosk) = (free_port(), free_port());
         let mut player = None;
-        let mut agent = Agent::configured(|folder| {
+        let agent = Agent::configured(|folder| {
             let camera = player.insert(Player::start(folder, film)).camera();
             format!(
                 "{camera}\n[server]\nmetrics_address = \"{metrics}\"\n\n[kiosk]\naddress = \"{kiosk}\"\n\n{DOOR}\n{settings}"
             )
         });
-        agent.restart();
         Self { agent, player: player.unwrap(), metrics, kiosk }
     }
 
-    /// Types a PIN on the screen; whether the screen was told what became of it.
+    /// Types a PIN on the screen; whether it was somebody's, and was told so.
     pub fn type_pin(&self, digits: &str) -> bool {
-        type_pin(self.kiosk, digits).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+        self.pin_answer(digits).is_some_and(|answer| answer["is_over"] == true)
     }
 
-    /// One without liveness checks, and with somebody whose PIN is [`PIN`].
+    /// What the pad on the screen was told; nothing when the program ended or was too busy.
+    pub fn pin_answer(&self, digits: &str) -> Option<serde_json::Value> {
+        let answer = type_pin(self.kiosk, digits).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).unwrap())
+    }
+
+    /// One with somebody whose PIN is [`PIN`].
     pub async fn start_with_a_pin() -> Self {
         let terminal = Self::start(Film::default(), "");
-        let mut client = terminal.agent.client().await;
+        terminal.add_pin("Somebody").await;
+        terminal
+    }
+
+    /// Adds a person whose PIN is [`PIN`]; its name.
+    pub async fn add_pin(&self, display_name: &str) -> String {
+        let mut client = self.agent.client().await;
+        let person = client.create_person(display_name, "").await.name;
         let request = v1::CreateCredentialRequest {
-            person: client.create_person("Somebody", "").await.name,
+            person: person.clone(),
             kind: v1::CredentialKind::Pin.into(),
             value: PIN.to_owned(),
             ..Default::default()
         };
         client.gallery.create_credential(request).await.unwrap();
-        terminal
+        person
     }
 
     /// Enrols the two people of the scenes; their names.
@@ -101,6 +122,25 @@ impl Terminal {
         pulses(&self.record())
     }
 
+    /// Waits until its lock was released so often, and locked again.
+    pub fn wait_for_pulses(&self, count: usize) -> Vec<Pulse> {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let pulses = self.pulses();
+            if pulses.len() >= count && pulses.iter().all(|pulse| pulse.locked_ms.is_some()) {
+                assert_eq!(pulses.len(), count, "{pulses:?}");
+                return pulses;
+            }
+            assert!(Instant::now() < until, "{count} pulses: {pulses:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Presses the exit button, or lets go of it.
+    pub fn set_exit(&self, state: &str) {
+        std::fs::write(self.agent.folder().join("door.inputs"), format!("exit={state}\n")).unwrap();
+    }
+
     /// The file of the recorded door.
     pub fn record(&self) -> PathBuf {
         self.agent.folder().join("door.jsonl")
@@ -117,10 +157,7 @@ impl Terminal {
 
     /// Follows what the screen shows.
     pub fn screen(&self) -> Screen {
-        let mut stream = TcpStream::connect(self.kiosk).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        write!(stream, "GET /events HTTP/1.1\r\nHost: {}\r\n\r\n", self.kiosk).unwrap();
-        Screen { lines: BufReader::new(stream) }
+        Screen::follow(self.kiosk)
     }
 }
 
@@ -135,24 +172,45 @@ lock = { line = 17 }
 green = { line = 22 }
 buzzer = { line = 24 }
 contact = { line = 5 }
+exit = { line = 6 }
 ";
 
 /// What the screen is told, as it changes.
 pub struct Screen {
-    lines: BufReader<TcpStream>,
+    states: Receiver<serde_json::Value>,
+    latest: serde_json::Value,
 }
 
 impl Screen {
+    fn follow(kiosk: SocketAddr) -> Self {
+        let mut stream = TcpStream::connect(kiosk).unwrap();
+        write!(stream, "GET /events HTTP/1.1\r\nHost: {kiosk}\r\n\r\n").unwrap();
+        let (send, states) = mpsc::channel();
+        // Ends with the stream, or when nobody follows any more.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                let data = line.strip_prefix("data:").map(str::trim);
+                let state = data.and_then(|data| serde_json::from_str(data).ok());
+                if state.is_some_and(|state| send.send(state).is_err()) {
+                    return;
+                }
+            }
+        });
+        let latest =
+            states.recv_timeout(DEADLINE).expect("the screen is told how it is when it begins to follow");
+        Self { states, latest }
+    }
+
+    /// The content of the page now.
+    pub fn now(&mut self) -> &serde_json::Value {
+        self.latest = self.states.try_iter().last().unwrap_or_else(|| self.latest.take());
+        &self.latest
+    }
+
     /// The next content of the page.
     pub fn next_state(&mut self) -> serde_json::Value {
-        loop {
-            let mut line = String::new();
-            assert!(self.lines.read_line(&mut line).unwrap() > 0, "the screen's stream has ended");
-            let data = line.trim_end().strip_prefix("data:").map(str::trim);
-            if let Some(state) = data.and_then(|data| serde_json::from_str(data).ok()) {
-                return state;
-            }
-        }
+        self.latest = self.states.recv_timeout(DEADLINE).expect("the screen is told of a change");
+        self.latest.clone()
     }
 
     /// Waits until the page's content is as asked.
@@ -188,21 +246,41 @@ pub fn pulses(record: &Path) -> Vec<Pulse> {
     pulses
 }
 
-/// The events of these kinds, oldest first.
-pub async fn events(client: &mut Client, kinds: &[&str]) -> Vec<Kind> {
-    let filter = v1::EventFilter {
-        kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
-        ..Default::default()
-    };
-    let (mut found, mut cursor) = (Vec::new(), String::new());
+/// The events of these kinds, oldest first; of every kind where none is named. No event is there twice.
+pub async fn listed(client: &mut Client, kinds: &[&str]) -> Vec<v1::Event> {
+    let kinds = kinds.iter().map(|kind| (*kind).to_owned()).collect();
+    let filter = Some(v1::EventFilter { kinds, ..Default::default() });
+    let (mut found, mut cursor): (Vec<v1::Event>, _) = (Vec::new(), String::new());
     loop {
-        let request = v1::ListEventsRequest { filter: Some(filter.clone()), cursor, ..Default::default() };
+        let request = v1::ListEventsRequest { filter: filter.clone(), cursor, ..Default::default() };
         let page = client.attendance.list_events(request).await.unwrap().into_inner();
-        found.extend(page.events.into_iter().filter_map(|event| event.kind?.kind));
+        found.extend(page.events);
         if !page.more {
-            return found;
+            break;
         }
         cursor = page.next_cursor;
+    }
+    let names: BTreeSet<&str> = found.iter().map(|event| &*event.name).collect();
+    assert_eq!(names.len(), found.len(), "an event is there twice");
+    found
+}
+
+/// What happened in them.
+pub async fn events(client: &mut Client, kinds: &[&str]) -> Vec<Kind> {
+    listed(client, kinds).await.into_iter().filter_map(|event| event.kind?.kind).collect()
+}
+
+/// Waits for an event of this kind that is as asked.
+pub async fn wait_for_event(client: &mut Client, kind: &str, is_it: impl Fn(&Kind) -> bool) {
+    let filter = Some(v1::EventFilter { kinds: vec![kind.to_owned()], ..Default::default() });
+    let request = v1::WatchEventsRequest { filter, ..Default::default() };
+    let mut followed = client.attendance.watch_events(request).await.unwrap().into_inner();
+    loop {
+        let page = tokio::time::timeout(DEADLINE, followed.message()).await.expect("such an event").unwrap();
+        let events = page.expect("the program goes on").events;
+        if events.into_iter().filter_map(|event| event.kind?.kind).any(|kind| is_it(&kind)) {
+            return;
+        }
     }
 }
 
@@ -211,23 +289,10 @@ pub async fn passages(client: &mut Client) -> Vec<Kind> {
     events(client, &["recognised", "unknown_face", "entry_refused", "credential_used"]).await
 }
 
-/// When somebody came in by PIN, card or badge, in milliseconds since boot. No event is there twice.
+/// When somebody came in by PIN, card or badge, in milliseconds since boot.
 pub async fn entries_ms(client: &mut Client) -> Vec<u64> {
-    let (mut names, mut entries) = (BTreeSet::new(), Vec::new());
-    let mut cursor = String::new();
-    loop {
-        let filter = v1::EventFilter { kinds: vec!["credential_used".into()], ..Default::default() };
-        let request = v1::ListEventsRequest { filter: Some(filter), cursor, ..Default::default() };
-        let page = client.attendance.list_events(request).await.unwrap().into_inner();
-        for event in page.events {
-            entries.push(event.stamp.unwrap().boottime_us as u64 / 1_000);
-            assert!(names.insert(event.name.clone()), "{} is there twice", event.name);
-        }
-        if !page.more {
-            return entries;
-        }
-        cursor = page.next_cursor;
-    }
+    let since_boot = |event: v1::Event| event.stamp.unwrap().boottime_us as u64 / 1_000;
+    listed(client, &["credential_used"]).await.into_iter().map(since_boot).collect()
 }
 
 /// Every pulse has an event of its own, made at most so long before the lock was released.
@@ -240,6 +305,20 @@ pub fn assert_each_pulse_has_its_event(pulses: &[Pulse], entries: &[u64], contex
             panic!("{context}: no event for {pulse:?} in {entries:?}");
         };
         left.remove(&found);
+    }
+}
+
+/// Whether who came in then found the lock released, by a pulse of their own or one that lasted still; and it has locked.
+pub fn has_its_pulse(pulses: &[Pulse], entry: u64) -> bool {
+    // As above.
+    let until = entry + OPEN_WITHIN_MS + 1_000;
+    pulses.iter().any(|pulse| pulse.released_ms <= until && pulse.locked_ms.is_some_and(|at| at >= entry))
+}
+
+/// Everybody who came in found the lock released.
+pub fn assert_each_entry_has_its_pulse(pulses: &[Pulse], entries: &[u64], context: &str) {
+    for entry in entries {
+        assert!(has_its_pulse(pulses, *entry), "{context}: no pulse for {entry} in {pulses:?}");
     }
 }
 

@@ -36,6 +36,7 @@ impl Slot {
         }
         if let Some(replaced) = inner.frame.replace(frame) {
             inner.dropped += 1;
+            metrics::counter!("rollcall_frames_total", "what" => "dropped").increment(1);
             inner.keep(replaced.bytes);
         }
         drop(inner);

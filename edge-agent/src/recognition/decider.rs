@@ -318,7 +318,10 @@ impl Decider {
             return None;
         }
         match (asked.challenge.step(&frame), look.finding) {
-            (Step::Failed(_), _) => self.fail_asked(track, passage, at),
+            (Step::Failed(why), _) => {
+                tracing::debug!(?why, "an attempt to turn the head has failed");
+                self.fail_asked(track, passage, at)
+            }
             (Step::Turned, Finding::Person(named)) if named.person != person => {
                 self.fail_asked(track, passage, at)
             }

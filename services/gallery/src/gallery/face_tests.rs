@@ -385,7 +385,7 @@ both_engines! {
         }
     }
 
-    async fn templates_of_another_network_are_listed_and_not_matched(db: Db) {
+    async fn f092_templates_of_another_network_are_listed_and_not_matched(db: Db) {
         let gallery = opened(&db, false).await;
         let person = person(&gallery, "A").await;
         put_template(&gallery, person, &[1, 2, 3], &[9; 32]).await;
