@@ -34,7 +34,7 @@ emulate() {
         -icount shift=0,sleep=off -rtc clock=vm -serial stdio "${@:2}" </dev/null > "$log" 2>&1 &
     machine=$!
     while kill -0 $machine 2>/dev/null; do
-        if grep -qE '^== status|Attempted to kill init|Kernel panic' "$log"; then
+        if grep -aqE '^== status|Attempted to kill init|Kernel panic' "$log"; then
             # An emulated Pi cannot switch itself off.
             kill $machine 2>/dev/null || true
             break
@@ -48,11 +48,11 @@ emulate() {
 failures=0
 checks=0
 checked() {
-    tr -d '\r' < "$2" | grep -E '^(ok  |FAILED|-- |frames a second)' | sed "s/^-- /$1: /" || true
+    tr -d '\r' < "$2" | grep -aE '^(ok  |FAILED|-- )' | sed "s/^-- /$1: /" || true
     local passed failed
-    passed=$(grep -c '^ok  ' "$2" || true)
-    failed=$(grep -c '^FAILED' "$2" || true)
-    if ! grep -qE '^== status' "$2"; then
+    passed=$(grep -ac '^ok  ' "$2" || true)
+    failed=$(grep -ac '^FAILED' "$2" || true)
+    if ! grep -aqE '^== status' "$2"; then
         echo "FAILED  $1: the machine did not come to its end; see $2"
         failed=$((failed + 1))
     fi
@@ -65,12 +65,13 @@ in_a_vm() {
     "$here/fetch.sh" "$folder" only-sources linux-source-6.12 v4l2loopback-dkms
     "$here/modules.sh" "$folder"
     cargo build --quiet --locked --release -p edge-agent
+    # In the way in which the tests build them.
     cargo build --quiet --locked -p rollcall-tests --bin scene --bin peripherals
     mkdir -p "$folder/scenes"
-    echo 10 > "$folder/scenes/fps"
+    echo 5 > "$folder/scenes/fps"
     local scene
-    for scene in walk-up stranger; do
-        "$target/debug/scene" --fps 10 $scene "$folder/scenes/$scene.mjpeg"
+    for scene in nobody walk-up stranger; do
+        "$target/debug/scene" --fps 5 $scene "$folder/scenes/$scene.mjpeg"
     done
     mkdir -p "$folder/people/obama"
     cp "deploy/demo/gallery/Barack Obama"/*.jpg "$folder/people/obama/"
@@ -80,7 +81,7 @@ in_a_vm() {
         "vivid videodev configfs evdev uinput" "$folder/modules/gpio-sim.ko $folder/modules/v4l2loopback.ko" \
         "$here/guest.sh" "$folder/edge-agent:/bin/edge-agent" "$folder/peripherals:/bin/peripherals" \
         "$PWD/models:/models" "$folder/people:/people" "$folder/scenes:/scenes"
-    emulate "$folder/vm.log" 3600 qemu-system-x86_64 -M q35 -cpu max -m 1536 -kernel "$folder"/kernel/boot/vmlinuz-* \
+    emulate "$folder/vm.log" 3600 qemu-system-x86_64 -M q35 -cpu max,-fma -m 1536 -kernel "$folder"/kernel/boot/vmlinuz-* \
         -initrd "$folder/vm.cpio" -append "console=ttyS0 panic=-1 quiet"
     checked "virtual machine" "$folder/vm.log"
 }

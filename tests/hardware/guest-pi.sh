@@ -20,8 +20,7 @@ expect() {
     passed "$2: $3"
 }
 
-cat /sys/firmware/devicetree/base/model
-echo
+tr '\0' '\n' < /sys/firmware/devicetree/base/model
 cat > /run/door.toml <<EOF
 [door]
 driver = "rppal"
@@ -44,5 +43,5 @@ kill -9 $tried
 expect 5 "killed with the lock released, it is low" "gpio_out lo"
 exec 3>&-
 cat /run/said
-echo "== failures $failures"
+echo "failures: $failures"
 exit $failures

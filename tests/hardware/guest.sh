@@ -77,8 +77,16 @@ unplug_camera() {
     rm -f $camera
     rmmod v4l2loopback 2>/dev/null
 }
-show() { peripherals camera "/dev/video$camera_number" "/scenes/$1.mjpeg" "$(cat /scenes/fps)"; }
+show() {
+    peripherals camera "/dev/video$camera_number" "/scenes/$1.mjpeg" "$(cat /scenes/fps)" &
+    shown=$!
+}
+end_show() {
+    kill $shown
+    wait $shown
+}
 
+# configure DEVICE FORMAT
 configure() {
     cat <<EOF
 data_folder = "$data"
@@ -87,6 +95,7 @@ address = "127.0.0.1:7443"
 [camera]
 source = "v4l"
 device = "$1"
+format = "$2"
 [readers]
 badge = false
 card = "$reader"
@@ -121,16 +130,13 @@ supervisor() { ps -o pid,args | awk '/edge-agent.*[d]oor-supervisor/ { print $1;
 # How often the log has a line with this.
 logged() { grep -c "$1" /run/log; }
 is_logged() { [ "$(logged "$1")" -ge "$2" ]; }
-events() { peripherals events $url $data; }
-# How often there is such an event.
-counted() { events | grep -c "^$1"; }
-is_counted() { [ "$(counted "$1")" -ge "$2" ]; }
+has_event() { edge-agent events --all --no-wait --data $data --server $url | grep -q "$1"; }
 
 insmod /modules/gpio-sim.ko
 make_lines
 
 echo "-- a camera without compression"
-configure /dev/video0 > /run/vivid.toml
+configure /dev/video0 yuyv > /run/vivid.toml
 edge-agent --models /models doctor --config /run/vivid.toml > /run/doctor
 cat /run/doctor
 expect 0 "doctor names the formats" grep -qE "device.*/dev/video0.*YUYV.* 640x480" /run/doctor
@@ -146,40 +152,25 @@ echo vivid.0 > /sys/bus/platform/drivers/vivid/bind
 expect 1000 "and works again when it is plugged in" is_logged "the camera works" 2
 stop_agent
 
-echo "-- people"
+echo "-- a camera that sends JPEGs"
 plug_camera 10
-configure $camera > /run/terminal.toml
+configure $camera mjpeg > /run/terminal.toml
 : > /run/log
 start_agent /run/terminal.toml
-edge-agent enrol /people --consent-form "the drill's form" --data $data --server $url > /run/enrolled 2>&1
-expect 0 "the person is enrolled at the running program" grep -q "2 ENROLLED" /run/enrolled
-cat /run/enrolled
 expect 0 "the door is locked" is lock 0
-
-show walk-up &
-show=$!
-expect 200 "the camera works when it is plugged in" is_logged "the camera works" 1
-expect 600 "the person is recognised and the lock is released" is lock 1
-expect 50 "the green light is on" is green 1
-expect 300 "it locks again" is lock 0
-wait $show
-expect 200 "the camera is lost when it sends nothing more" is_logged "the camera is lost" 1
-expect 100 "the event is in the log" is_counted "recognised obama" 1
-show stranger &
-show=$!
-expect 1000 "the camera works when it sends again" is_logged "the camera works" 2
-never 500 "the lock stays locked for a stranger" is lock 1
-wait $show
-
-echo "-- the camera under another number"
-unplug_camera
+show nobody
+expect 1000 "the camera works when something feeds it" is_logged "the camera works" 1
+end_show
+expect 200 "the camera is lost when nothing feeds it any more" is_logged "the camera is lost" 1
+show nobody
+expect 1000 "the camera works again" is_logged "the camera works" 2
+end_show
+expect 200 "it is lost again" is_logged "the camera is lost" 2
+expect 500 "it is pulled out" unplug_camera
 plug_camera 11
-show walk-up &
-show=$!
-expect 1000 "the camera works under another number" is_logged "the camera works" 3
-expect 600 "the person is recognised there" is lock 1
-wait $show
-expect 300 "it is locked" is lock 0
+show nobody
+expect 1000 "it works under another number" is_logged "the camera works" 3
+end_show
 
 echo "-- the door's inputs"
 pull exit down
@@ -189,6 +180,8 @@ pull contact up
 usleep 200000
 pull contact down
 expect 50 "the lock locks when the door was opened and closed" is lock 0
+# So shortly after it was released, opening is not forced.
+usleep 2500000
 pull contact up
 expect 100 "a forced door sounds the buzzer" is buzzer 1
 pull contact down
@@ -197,9 +190,9 @@ expect 50 "a fire releases the lock" is lock 1
 never 300 "the lock is not locked in a fire" is lock 0
 pull fire down
 expect 100 "the lock locks when the fire is over" is lock 0
-expect 100 "these events are in the log" is_counted "door_changed FIRE_OVER" 1
+expect 100 "these events are in the log" has_event "door FIRE_OVER"
 for state in EXIT_PRESSED OPENED CLOSED FORCED FIRE; do
-    is_counted "door_changed $state" 1 || failed "no event of $state"
+    has_event "door $state" || failed "no event of $state"
 done
 
 echo "-- a card reader"
@@ -210,14 +203,15 @@ mkdir -p /dev/input/by-id
 within 500 grep -q /dev /run/reader
 ln -sf "$(cat /run/reader)" $reader
 expect 1500 "the card reader is found" is_logged "the card reader is there" 1
+edge-agent enrol /people --data $data --server $url > /run/enrolled 2>&1
 peripherals card $url $data obama 0004711234
 echo 0004711234 >&3
 expect 200 "a card that is somebody's releases the lock" is lock 1
 expect 300 "it is locked" is lock 0
-expect 100 "the event is in the log" is_counted "credential_used obama" 1
+expect 100 "the entry is in the log" has_event "let in by badge, card or PIN obama"
 echo 99999999 >&3
 never 100 "a card that is nobody's does not" is lock 1
-expect 100 "that event is in the log" is_counted "entry_refused CREDENTIAL_INVALID" 1
+expect 100 "the refusal is in the log" has_event "not let in: CREDENTIAL_INVALID"
 
 echo "-- the program dies"
 release() {
@@ -239,10 +233,26 @@ expect 300 "killed with the lock released: it locks in time" is lock 0
 wait "$agent"
 expect 100 "and nothing of it is left" test -z "$(supervisor)"
 start_agent /run/terminal.toml
-expect 100 "it starts again" is lock 0
+expect 100 "it starts again, locked" is lock 0
+
+echo "-- people"
+edge-agent enrol /people --consent-form "the drill's form" --data $data --server $url > /run/enrolled 2>&1
+cat /run/enrolled
+expect 0 "the person is enrolled at the running program" grep -q "2 ENROLLED" /run/enrolled
+show walk-up
+expect 3000 "the person is recognised and the lock is released" is lock 1
+expect 50 "the green light is on" is green 1
+end_show
+expect 300 "it locks again" is lock 0
+expect 100 "the recognition is in the log" has_event "recognised obama"
+show stranger
+never 700 "the lock stays locked for a stranger" is lock 1
+end_show
+expect 100 "the stranger is in the log" has_event "a face that is not known"
+
 stop_agent
 edge-agent verify-log --data $data || failed "the log is not whole"
 
 cat /run/log
-echo "== failures $failures"
+echo "failures: $failures"
 exit $failures

@@ -205,9 +205,7 @@ fn open(node: &Node, wanted: &Wanted) -> Result<Box<dyn Camera>, CameraError> {
     let device = || node.path.display().to_string();
     let choices = choices(&node.offers, wanted);
     if node.usability != Usability::Camera || choices.is_empty() {
-        let codes: Vec<&str> = node.offers.iter().map(|offer| offer.code.as_str()).collect();
-        let problem = format!("it is {} ({})", node.usability.advice(), codes.join(", "));
-        return Err(CameraError::NoFormat { device: device(), problem });
+        return Err(CameraError::NoFormat { device: device(), problem: refusal(node.usability, &node.offers) });
     }
     let mut failure = None;
     for choice in choices.iter().take(TRIES) {
@@ -217,6 +215,18 @@ fn open(node: &Node, wanted: &Wanted) -> Result<Box<dyn Camera>, CameraError> {
         }
     }
     Err(failure.unwrap_or_else(|| CameraError::NoFormat { device: device(), problem: "none".to_owned() }))
+}
+
+/// Why frames cannot be had from a device.
+fn refusal(usability: Usability, offers: &[Offer]) -> String {
+    match usability {
+        Usability::NoCapture => "it captures no video, or nothing feeds it".to_owned(),
+        Usability::RawSensor | Usability::Processor => format!("it is {}", usability.advice()),
+        Usability::Camera | Usability::NoFormat => {
+            let codes: Vec<&str> = offers.iter().map(|offer| offer.code.as_str()).collect();
+            format!("it has {}", if codes.is_empty() { "none".to_owned() } else { codes.join(", ") })
+        }
+    }
 }
 
 struct V4lCamera {
@@ -341,5 +351,19 @@ impl Drop for V4lCamera {
                 std::mem::forget(stream);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_refused_says_why() {
+        let offer = |code: &str| Offer { code: code.to_owned(), format: None, sizes: Vec::new() };
+        assert_eq!(refusal(Usability::NoCapture, &[]), "it captures no video, or nothing feeds it");
+        assert_eq!(refusal(Usability::NoFormat, &[]), "it has none");
+        assert_eq!(refusal(Usability::NoFormat, &[offer("H264"), offer("HEVC")]), "it has H264, HEVC");
+        assert!(refusal(Usability::RawSensor, &[]).starts_with("it is a camera module's raw sensor"));
     }
 }

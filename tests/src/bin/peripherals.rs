@@ -1,10 +1,8 @@
-//! What tests/hardware.sh puts round the program inside its virtual machine: a camera that shows a scene, a card reader,
-//! and a script that asks what is in the log.
+//! What tests/hardware.sh puts round the program inside its virtual machine.
 //!
-//! - `peripherals camera DEVICE FILE FPS` writes a scene's JPEGs into a v4l2loopback device, once.
+//! - `peripherals camera DEVICE FILE FPS` writes a scene's JPEGs into a v4l2loopback device, again and again.
 //! - `peripherals reader` is a USB card reader: it says which device it is, and types each line of its input.
-//! - `peripherals events URL DATA` prints what is in the log, one event a line, people by their external id.
-//! - `peripherals card URL DATA EXTERNAL-ID CARD` gives somebody a card.
+//! - `peripherals card URL DATA NAME CARD` gives somebody a card.
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead as _, Write as _};
@@ -14,14 +12,13 @@ use std::time::{Duration, Instant};
 use evdev::uinput::VirtualDevice;
 use evdev::{AttributeSet, KeyCode, KeyEvent};
 use rollcall_proto::v1;
-use rollcall_proto::v1::event_kind::Kind;
 use rollcall_tests::Client;
 use rollcall_vision::decode::{MjpegSplitter, decode};
 use v4l::video::Output as _;
 use v4l::{Device, Format, FourCC};
 
-const USAGE: &str = "usage: peripherals camera DEVICE FILE FPS | reader | events URL DATA | \
-                     card URL DATA EXTERNAL-ID CARD";
+const USAGE: &str = "usage: peripherals camera DEVICE FILE FPS | reader | \
+                     card URL DATA NAME CARD";
 
 /// Between two keys that a reader types.
 const KEY: Duration = Duration::from_millis(5);
@@ -32,8 +29,10 @@ fn main() {
     match arguments[..] {
         ["camera", device, file, fps] => show(device, file, fps.parse().expect(USAGE)),
         ["reader"] => type_cards(),
-        ["events", url, data] => asking(print_events(url, data)),
-        ["card", url, data, external_id, card] => asking(give_card(url, data, external_id, card)),
+        ["card", url, data, name, card] => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(give_card(url, data, name, card));
+        }
         _ => panic!("{USAGE}"),
     }
 }
@@ -54,7 +53,7 @@ fn show(device: &str, file: &str, fps: f64) {
     let set = device.set_format(&format).unwrap();
     assert_eq!(set.fourcc, format.fourcc, "it takes no JPEGs");
     let start = Instant::now();
-    for (number, frame) in frames.iter().enumerate() {
+    for (number, frame) in frames.iter().cycle().enumerate() {
         device.write_all(frame).unwrap();
         let due = start + Duration::from_secs_f64((number + 1) as f64 / fps);
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -94,46 +93,13 @@ fn type_cards() {
     }
 }
 
-fn asking(question: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(question);
-}
-
-async fn client(url: &str, data: &str) -> Client {
+async fn give_card(url: &str, data: &str, name: &str, card: &str) {
     let data = Path::new(data);
     let token = std::fs::read_to_string(data.join("admin.token")).unwrap();
-    Client::connect(url, &std::fs::read(data.join("ca.pem")).unwrap(), token.trim()).await
-}
-
-async fn people(client: &mut Client) -> Vec<v1::Person> {
-    client.gallery.list_people(v1::ListPeopleRequest::default()).await.unwrap().into_inner().people
-}
-
-async fn print_events(url: &str, data: &str) {
-    let mut client = client(url, data).await;
-    let people = people(&mut client).await;
-    let who = |name: &str| {
-        let person = people.iter().find(|person| person.name == name);
-        person.map_or("nobody", |person| person.external_id.as_str()).to_owned()
-    };
-    let request = v1::ListEventsRequest { page_size: 1_000, ..Default::default() };
-    for event in client.attendance.list_events(request).await.unwrap().into_inner().events {
-        let said = match event.kind.and_then(|kind| kind.kind) {
-            Some(Kind::Recognised(seen)) => format!("recognised {}", who(&seen.person)),
-            Some(Kind::CredentialUsed(used)) => format!("credential_used {}", who(&used.person)),
-            Some(Kind::UnknownFace(_)) => "unknown_face".to_owned(),
-            Some(Kind::EntryRefused(refused)) => format!("entry_refused {}", refused.reason),
-            Some(Kind::DoorChanged(door)) => format!("door_changed {}", door.state),
-            Some(Kind::AlarmRaised(alarm)) => format!("alarm {alarm:?}"),
-            _ => continue,
-        };
-        println!("{said}");
-    }
-}
-
-async fn give_card(url: &str, data: &str, external_id: &str, card: &str) {
-    let mut client = client(url, data).await;
-    let people = people(&mut client).await;
-    let person = people.iter().find(|person| person.external_id == external_id).expect("that person");
+    let mut client = Client::connect(url, &std::fs::read(data.join("ca.pem")).unwrap(), token.trim()).await;
+    let request = v1::ListPeopleRequest { query: name.to_owned(), ..Default::default() };
+    let people = client.gallery.list_people(request).await.unwrap().into_inner().people;
+    let person = people.first().expect("that person");
     let request = v1::CreateCredentialRequest {
         person: person.name.clone(),
         kind: v1::CredentialKind::Card.into(),
