@@ -42,6 +42,6 @@ expect 5 "opened again, it is high" "gpio_out hi"
 kill -9 $tried
 expect 5 "killed with the lock released, it is low" "gpio_out lo"
 exec 3>&-
-cat /run/said
+sed "s/^/    /" /run/said
 echo "failures: $failures"
 exit $failures

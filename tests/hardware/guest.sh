@@ -138,7 +138,7 @@ make_lines
 echo "-- a camera without compression"
 configure /dev/video0 yuyv > /run/vivid.toml
 edge-agent --models /models doctor --config /run/vivid.toml > /run/doctor
-cat /run/doctor
+sed "s/^/    /" /run/doctor
 expect 0 "doctor names the formats" grep -qE "device.*/dev/video0.*YUYV.* 640x480" /run/doctor
 expect 0 "doctor counts the frames" grep -qE "camera.*YUYV 640x480: [0-9.]+ frames a second" /run/doctor
 expect 0 "doctor finds the chip" grep -qE "GPIO.*rollcall-door" /run/doctor
@@ -237,7 +237,7 @@ expect 100 "it starts again, locked" is lock 0
 
 echo "-- people"
 edge-agent enrol /people --consent-form "the drill's form" --data $data --server $url > /run/enrolled 2>&1
-cat /run/enrolled
+sed "s/^/    /" /run/enrolled
 expect 0 "the person is enrolled at the running program" grep -q "2 ENROLLED" /run/enrolled
 show walk-up
 expect 3000 "the person is recognised and the lock is released" is lock 1
@@ -253,6 +253,6 @@ expect 100 "the stranger is in the log" has_event "a face that is not known"
 stop_agent
 edge-agent verify-log --data $data || failed "the log is not whole"
 
-cat /run/log
+sed "s/^/    /" /run/log
 echo "failures: $failures"
 exit $failures

@@ -205,7 +205,10 @@ fn open(node: &Node, wanted: &Wanted) -> Result<Box<dyn Camera>, CameraError> {
     let device = || node.path.display().to_string();
     let choices = choices(&node.offers, wanted);
     if node.usability != Usability::Camera || choices.is_empty() {
-        return Err(CameraError::NoFormat { device: device(), problem: refusal(node.usability, &node.offers) });
+        return Err(CameraError::NoFormat {
+            device: device(),
+            problem: refusal(node.usability, &node.offers),
+        });
     }
     let mut failure = None;
     for choice in choices.iter().take(TRIES) {
