@@ -244,7 +244,7 @@ rollcall_store::both_engines! {
         let first = set(true, vec![group]).await.unwrap();
         assert!(watch.has_changed().unwrap() && watch.borrow_and_update().is_on);
         assert_eq!(set(true, vec![group, group]).await.unwrap(), first, "the same again is the first");
-        assert_eq!(*device.locked.lock().unwrap(), [first.clone()]);
+        assert_eq!(*device.locked.lock().unwrap(), std::slice::from_ref(&first));
         assert_eq!((first.by.as_str(), &first.exempt[..]), ("tokens/x", &[group][..]));
 
         let restarted = open(&db, device.clone()).await;
