@@ -359,7 +359,7 @@ impl Pipeline {
                 look.liveness = self.reading.liveness(image, &look.face)?;
             }
             let now = (self.clock)();
-            self.budget.took(track, now.saturating_duration_since(from), now);
+            self.budget.took(track, now.saturating_duration_since(from));
         }
         Ok(())
     }
@@ -425,5 +425,7 @@ impl Look {
     }
 }
 
+#[cfg(test)]
+mod scenes;
 #[cfg(test)]
 mod tests;
