@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::enrolment::Guiding;
 use crate::entrance::{Announced, Announcement, Status};
-use crate::recognition::{Preview, View};
+use crate::recognition::{LivePicture, Preview, View};
 
 pub use config::{KioskConfig, Language, LoopbackAddress};
 
@@ -78,8 +78,9 @@ pub struct Inputs {
     pub announcement: watch::Receiver<Option<Announcement>>,
     /// The terminal.
     pub status: watch::Receiver<Status>,
-    /// The latest picture; after [`limits::KIOSK_PICTURE_AGE_MS`] it is not shown.
-    pub preview: watch::Receiver<Option<Preview>>,
+    /// The latest picture, subscribed to while a screen waits for one; after [`limits::KIOSK_PICTURE_AGE_MS`] it is not
+    /// shown.
+    pub preview: LivePicture,
     /// The site's zone.
     pub zone: watch::Receiver<SiteZone>,
     /// Who is being enrolled.
