@@ -93,6 +93,7 @@ impl Desk {
 
     async fn face(&mut self, verdict: Verdict) -> Announced {
         counters::verdict(&verdict);
+        tracing::debug!(track = verdict.track.0, frames = verdict.trace.frames, "a passage was decided");
         match (verdict.liveness, verdict.outcome) {
             (Liveness::ChallengeFailed | Liveness::NetworkFailed, _) => {
                 self.refuse_face(&verdict, Refused::LivenessFailed, Announced::UseAnother).await

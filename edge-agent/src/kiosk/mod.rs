@@ -182,6 +182,7 @@ impl Kiosk {
             stopping: stopping.clone(),
             patience: self.patience,
         });
+        #[cfg(test)]
         let viewers = Arc::clone(&shared.viewers);
         let stop = stopping.clone();
         tracker.spawn(async move {
@@ -196,7 +197,12 @@ impl Kiosk {
             stopping: stopping.clone(),
         };
         tracker.spawn(serve::run(self.listener, routes::router(shared), connections));
-        Running { tracker, stopping, viewers }
+        Running {
+            tracker,
+            stopping,
+            #[cfg(test)]
+            viewers,
+        }
     }
 }
 
@@ -204,12 +210,14 @@ impl Kiosk {
 pub struct Running {
     tracker: TaskTracker,
     stopping: CancellationToken,
+    #[cfg(test)]
     viewers: Arc<Semaphore>,
 }
 
 impl Running {
-    /// How many screens show the page: with none, nobody needs a preview.
-    pub fn viewers(&self) -> usize {
+    /// How many screens show the page.
+    #[cfg(test)]
+    fn viewers(&self) -> usize {
         limits::KIOSK_VIEWERS - self.viewers.available_permits()
     }
 

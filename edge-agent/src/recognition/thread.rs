@@ -23,7 +23,9 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
 use super::capture::{Capture, Glimpse};
-use super::counters::{Counters, Snapshot, What};
+#[cfg(test)]
+use super::counters::Snapshot;
+use super::counters::{Counters, What};
 use super::pipeline::{Judging, Pipeline, Step};
 use super::policy::Policy;
 use super::reading::{ReadError, Reading};
@@ -79,7 +81,6 @@ struct Shared {
 #[derive(Default)]
 struct Asked {
     is_pressed: bool,
-    policy: Option<Policy>,
     capture: Option<Capture>,
     passed: VecDeque<PersonId>,
 }
@@ -146,6 +147,7 @@ impl Handle {
     }
 
     /// What was done so far.
+    #[cfg(test)]
     pub fn counters(&self) -> Snapshot {
         self.shared.counters.snapshot(self.shared.slot.dropped())
     }
@@ -160,11 +162,6 @@ impl Handle {
         let (to, glimpses) = mpsc::channel(limits::GLIMPSES_WAITING);
         self.asked(|asked| asked.capture = Some(Capture::new(to, until)));
         glimpses
-    }
-
-    /// What counts from the next frame on.
-    pub fn set_policy(&self, policy: Policy) {
-        self.asked(|asked| asked.policy = Some(policy));
     }
 
     /// Somebody came in by badge, card or PIN. Of more than [`limits::PASSED_WAITING`] between two frames the oldest are
@@ -260,9 +257,6 @@ impl Work {
     /// Does what was asked.
     fn hear(&mut self) {
         let asked = std::mem::take(&mut *self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(policy) = asked.policy {
-            self.pipeline.set_policy(policy);
-        }
         if asked.is_pressed {
             self.pipeline.press_button();
         }

@@ -3,8 +3,8 @@
 //! Scenes go through the pipeline of the terminal, badges included, at the rate of a camera, in made-up time: each frame
 //! comes when a camera would have sent it, or is dropped when the one before is not done yet, and the pipeline takes the
 //! processor time that it really took. So a minute before a door is measured in seconds, and what else the machine does
-//! changes little. Whoever comes is enrolled on sight and may come again after a second; comparing with a large gallery is
-//! measured by the other half of this command.
+//! changes little. Whoever comes is enrolled on sight; comparing with a large gallery is measured by the other half of this
+//! command.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ use crate::camera::Frame;
 use crate::readers::badge::Badges;
 use crate::recognition::counters::Counters;
 use crate::recognition::pipeline::{Judging, Pipeline};
-use crate::recognition::policy::{Policy, Whole};
+use crate::recognition::policy::Policy;
 
 /// From this cosine on a face is somebody's who was seen before; about the threshold of a small gallery.
 const SAME_MIN: f32 = 0.5;
@@ -155,12 +155,6 @@ fn on_sight() -> Box<Judging> {
     })
 }
 
-fn policy() -> anyhow::Result<Policy> {
-    let mut policy = Policy::default();
-    policy.recognition.hold_off_s = Whole::try_from(1).map_err(anyhow::Error::msg)?;
-    Ok(policy)
-}
-
 /// One scene through a pipeline of its own.
 fn play(models: &Models, frames: &[&[u8]]) -> anyhow::Result<Measured> {
     let start = Instant::now();
@@ -171,7 +165,8 @@ fn play(models: &Models, frames: &[&[u8]]) -> anyhow::Result<Measured> {
         let clock = clock.clone();
         move || clock.now()
     });
-    let mut pipeline = Pipeline::new(reading, on_sight(), tell, policy()?, [1; 32], Arc::clone(&counters));
+    let mut pipeline =
+        Pipeline::new(reading, on_sight(), tell, Policy::default(), [1; 32], Arc::clone(&counters));
     let (presented, _presented) = mpsc::channel(1);
     pipeline.look_for(Badges::spawn(presented)?);
     let (mut free_at, mut dropped, mut decisions) = (start, 0, Vec::new());

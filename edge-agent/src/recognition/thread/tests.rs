@@ -160,7 +160,7 @@ fn portrait(number: u64) -> Frame {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/commands/bench/frame.jpg");
     let mut image = decode(&std::fs::read(path).unwrap()).unwrap();
     for (at, value) in (0..).zip(image.data_mut()) {
-        let noise: u64 = (at + number * 7_919) * 0x9e37_79b9 >> 11 & 3;
+        let noise: u64 = (((at + number * 7_919) * 0x9e37_79b9) >> 11) & 3;
         *value = value.saturating_add(noise as u8);
     }
     let layout = FrameLayout {
