@@ -27,6 +27,7 @@ pub struct Agent {
     under: Vec<String>,
     /// The command before that, which mounts what it alone sees.
     mounts: Vec<String>,
+    models: PathBuf,
     url: String,
 }
 
@@ -40,8 +41,7 @@ impl Agent {
     pub fn start_with(options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let mut agent =
-            Self { child: None, folder, options, under: Vec::new(), mounts: Vec::new(), url: String::new() };
+        let mut agent = Self::of(folder, options);
         agent.restart();
         agent
     }
@@ -52,7 +52,17 @@ impl Agent {
         let file = folder.path().join("agent.toml");
         std::fs::write(&file, configuration(folder.path())).unwrap();
         let options = vec!["--config".to_owned(), file.to_str().unwrap().to_owned()];
-        Self { child: None, folder, options, under: Vec::new(), mounts: Vec::new(), url: String::new() }
+        Self::of(folder, options)
+    }
+
+    fn of(folder: TempDir, options: Vec<String>) -> Self {
+        let (under, mounts, models) = (Vec::new(), Vec::new(), repository("models"));
+        Self { child: None, folder, options, under, mounts, models, url: String::new() }
+    }
+
+    /// Has it use the networks of this folder from now on.
+    pub fn set_models(&mut self, models: &Path) {
+        models.clone_into(&mut self.models);
     }
 
     /// Has it started from now on by another command, which becomes it: `strace -D ...`; by none when empty.
@@ -107,7 +117,7 @@ impl Agent {
     /// Its status.
     pub fn try_restart(&mut self) -> Result<(), ExitStatus> {
         assert!(self.child.is_none(), "it still runs");
-        let log = File::options().create(true).append(true).open(self.log()).unwrap();
+        let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
         let mut command = self.run_command();
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let line = first_line(child.stdout.take().unwrap());
@@ -140,7 +150,7 @@ impl Agent {
         let mut command = Command::new(words.next().unwrap());
         command.args(words);
         command.env("PATH", self.search_path());
-        command.arg("--models").arg(repository("models")).arg("run").arg("--data").arg(self.data());
+        command.arg("--models").arg(&self.models).arg("run").arg("--data").arg(self.data());
         command.args(["--address", "127.0.0.1:0", "--screen", "127.0.0.1:0"]).args(&self.options);
         command
     }
@@ -184,7 +194,11 @@ impl Agent {
     }
 
     /// What it wrote about itself. A test that fails prints it.
-    fn log(&self) -> PathBuf {
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn log_file(&self) -> PathBuf {
         self.folder.path().join("agent.log")
     }
 
@@ -273,7 +287,7 @@ impl Drop for Agent {
             let _ = child.wait();
         }
         if std::thread::panicking() {
-            eprintln!("{}", std::fs::read_to_string(self.log()).unwrap_or_default());
+            eprintln!("{}", self.log());
         }
     }
 }

@@ -98,6 +98,8 @@ async fn f010_with_a_disk_of_three_seconds_the_door_opens_in_time_and_the_event_
     assert_eq!(pulses.len(), before + 1);
     let waited = pulses[before].released_ms - entered;
     assert!(waited <= OPEN_WITHIN_MS, "the door waited for {waited} ms");
+    assert_eq!(terminal.metric("rollcall_log_pending_total"), 1.0);
+    assert_eq!(terminal.metric("rollcall_door_openings_total"), 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use rollcall_proto::v1;
 use rollcall_proto::v1::EnrolmentPrompt as Ask;
 use rollcall_vision::{Quality, QualityIssue, QualityLimits};
 
-use crate::recognition::capture::Seen;
+use crate::recognition::capture::Glimpse;
 
 /// A face turned less is one that looks ahead, in degrees. People stand as they do, and the measure errs by as much.
 const AHEAD_MAX_DEG: f32 = 14.0;
@@ -121,9 +121,9 @@ impl Guidance {
     }
 
     /// What follows from what is seen.
-    pub fn see(&mut self, seen: &Seen, now: Instant) -> Step {
+    pub fn see(&mut self, seen: &Glimpse, now: Instant) -> Step {
         let step = match seen {
-            Seen::Nobody => {
+            Glimpse::Nobody => {
                 let is_gone = |at| now.saturating_duration_since(at) >= GONE_AFTER;
                 let (ask, quality) = match self.said {
                     Some(said) if !self.face_at.is_none_or(is_gone) => said,
@@ -131,8 +131,8 @@ impl Guidance {
                 };
                 Step { ask, quality, takes: None }
             }
-            Seen::Several => Step { ask: Ask::OnePersonOnly, quality: 0.0, takes: None },
-            Seen::Face { quality, is_whole, picture } => {
+            Glimpse::Several => Step { ask: Ask::OnePersonOnly, quality: 0.0, takes: None },
+            Glimpse::Face { quality, is_whole, picture } => {
                 self.face_at = Some(now);
                 let whole = is_whole.then_some(quality);
                 let (ask, fits) = self.look(whole, now);
@@ -283,8 +283,8 @@ mod tests {
         }
     }
 
-    fn face(quality: Quality) -> Seen {
-        Seen::Face { quality, is_whole: true, picture: Some(Vec::new()) }
+    fn face(quality: Quality) -> Glimpse {
+        Glimpse::Face { quality, is_whole: true, picture: Some(Vec::new()) }
     }
 
     /// Somebody who does what they are asked, ten frames a second, until it is over.
@@ -302,7 +302,7 @@ mod tests {
             Self { guidance: Guidance::new(begun), now: begun, begun, asked: Vec::new(), poses: Vec::new() }
         }
 
-        fn see(&mut self, seen: &Seen, verdict: v1::Verdict) -> Step {
+        fn see(&mut self, seen: &Glimpse, verdict: v1::Verdict) -> Step {
             self.now += FRAME;
             let step = self.guidance.see(seen, self.now);
             if self.asked.last() != Some(&step.ask) {
@@ -315,7 +315,7 @@ mod tests {
             step
         }
 
-        fn play(&mut self, frames: u32, seen: &Seen) {
+        fn play(&mut self, frames: u32, seen: &Glimpse) {
             for _ in 0..frames {
                 self.see(seen, v1::Verdict::Enrolled);
             }
@@ -400,10 +400,10 @@ mod tests {
     #[test]
     fn nothing_is_taken_of_two_people_of_a_cut_face_or_too_soon() {
         let mut person = Person::new();
-        assert_eq!(person.see(&Seen::Several, v1::Verdict::Enrolled).ask, Ask::OnePersonOnly);
-        let cut = Seen::Face { quality: good(0.0), is_whole: false, picture: Some(Vec::new()) };
+        assert_eq!(person.see(&Glimpse::Several, v1::Verdict::Enrolled).ask, Ask::OnePersonOnly);
+        let cut = Glimpse::Face { quality: good(0.0), is_whole: false, picture: Some(Vec::new()) };
         assert_eq!(person.see(&cut, v1::Verdict::Enrolled).ask, Ask::MoveToTheMiddle);
-        let without = Seen::Face { quality: good(0.0), is_whole: true, picture: None };
+        let without = Glimpse::Face { quality: good(0.0), is_whole: true, picture: None };
         assert_eq!(person.see(&without, v1::Verdict::Enrolled).ask, Ask::HoldStill);
         assert!(person.poses.is_empty());
         person.play(7, &face(good(0.0)));
@@ -415,26 +415,26 @@ mod tests {
     #[test]
     fn whoever_is_out_of_sight_for_a_moment_is_not_called() {
         let mut person = Person::new();
-        person.play(1, &Seen::Nobody);
+        person.play(1, &Glimpse::Nobody);
         person.play(1, &face(good(0.0)));
-        person.play(9, &Seen::Nobody);
+        person.play(9, &Glimpse::Nobody);
         assert_eq!(person.asked, [Ask::ComeHere, Ask::HoldStill]);
-        person.play(1, &Seen::Nobody);
+        person.play(1, &Glimpse::Nobody);
         assert_eq!(person.asked.last(), Some(&Ask::ComeHere));
     }
 
     #[test]
     fn it_ends_in_time_and_when_it_leads_nowhere() {
         let mut person = Person::new();
-        person.play(149, &Seen::Nobody);
+        person.play(149, &Glimpse::Nobody);
         assert_eq!(person.guidance.end(person.now), None);
-        person.play(1, &Seen::Nobody);
+        person.play(1, &Glimpse::Nobody);
         assert_eq!(person.guidance.end(person.now), Some(End::NobodyCame));
         let mut person = Person::new();
         person.play(1, &face(Quality { inter_ocular_px: 10.0, ..good(0.0) }));
-        person.play(298, &Seen::Nobody);
+        person.play(298, &Glimpse::Nobody);
         assert_eq!(person.guidance.end(person.now), None);
-        person.play(1, &Seen::Nobody);
+        person.play(1, &Glimpse::Nobody);
         assert_eq!(person.guidance.end(person.now), Some(End::TimeOver));
         for (verdict, end, pictures) in
             [(v1::Verdict::LooksLike, End::LooksLike, 1), (v1::Verdict::Blurred, End::Refused, 5)]

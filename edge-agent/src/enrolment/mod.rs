@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use crate::camera::CameraState;
 use crate::entrance::{GivenName, first_name};
-use crate::recognition::capture::{Glimpse, Seen};
+use crate::recognition::capture::Glimpse;
 use crate::recognition::thread::Handle;
 use guidance::{End, Guidance, Step, Taken};
 
@@ -164,15 +164,15 @@ impl Session {
             }
             works(&self.camera)?;
             let seen = match timeout(GLIMPSE_WITHIN, self.glimpses.recv()).await {
-                Ok(Some(glimpse)) => glimpse.seen,
+                Ok(Some(glimpse)) => glimpse,
                 Ok(None) => {
                     return Err(Fault::new(Reason::Unavailable, "the camera is not looked at any more"));
                 }
-                Err(_) => Seen::Nobody,
+                Err(_) => Glimpse::Nobody,
             };
             let now = Instant::now();
             let step = self.guidance.see(&seen, now);
-            if let (Some(taken), Seen::Face { picture: Some(picture), .. }) = (step.takes, seen) {
+            if let (Some(taken), Glimpse::Face { picture: Some(picture), .. }) = (step.takes, seen) {
                 return self.enrol(picture, taken, step).await;
             }
             self.screen.show(&step, self.guidance.enrolled());

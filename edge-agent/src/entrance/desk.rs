@@ -15,6 +15,7 @@ use rollcall_proto::v1::event_kind::Kind;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::counters;
 use super::events::{self, Refused};
 use super::names::{GivenName, first_name};
 use super::rules::{Pass, Rules};
@@ -91,6 +92,8 @@ impl Desk {
     }
 
     async fn face(&mut self, verdict: Verdict) -> Announced {
+        counters::verdict(&verdict);
+        tracing::debug!(track = verdict.track.0, frames = verdict.trace.frames, "a passage was decided");
         match (verdict.liveness, verdict.outcome) {
             (Liveness::ChallengeFailed | Liveness::NetworkFailed, _) => {
                 self.refuse_face(&verdict, Refused::LivenessFailed, Announced::UseAnother).await
@@ -195,13 +198,17 @@ impl Desk {
                 return self.announce(Announced::UseAnother, false);
             }
         };
+        counters::logged(&logged);
         if let Some(door) = &self.door {
             let opener = match pass {
                 Pass::Ordinary => Opener::Credential,
                 Pass::Exempt => Opener::Exempt,
             };
             match door.open(opener) {
-                Ok(()) => door.signal(Signal::Welcome),
+                Ok(()) => {
+                    counters::opening(pass);
+                    door.signal(Signal::Welcome);
+                }
                 Err(error) => tracing::error!(%error, "somebody who may pass could not be let in"),
             }
         }
@@ -229,11 +236,12 @@ impl Desk {
     }
 
     async fn note(&self, event: Kind) {
-        if let Err(error) = self.log.append_patiently(event, LOG_PATIENCE).await {
-            tracing::error!(
+        match self.log.append_patiently(event, LOG_PATIENCE).await {
+            Ok(logged) => counters::logged(&logged),
+            Err(error) => tracing::error!(
                 error = error.fault().reason.as_str(),
                 "the log did not take an event of the door"
-            );
+            ),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Who comes in: takes verdicts and credentials, asks the rules of the door, writes the event, opens, and tells the
 //! screen.
 
+pub mod counters;
 mod desk;
 pub mod events;
 mod names;

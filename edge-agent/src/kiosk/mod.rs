@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::enrolment::Guiding;
 use crate::entrance::{Announced, Announcement, Status};
-use crate::recognition::{Preview, View};
+use crate::recognition::{LivePicture, Preview, View};
 
 pub use config::{KioskConfig, Language, LoopbackAddress};
 
@@ -78,8 +78,9 @@ pub struct Inputs {
     pub announcement: watch::Receiver<Option<Announcement>>,
     /// The terminal.
     pub status: watch::Receiver<Status>,
-    /// The latest picture; after [`limits::KIOSK_PICTURE_AGE_MS`] it is not shown.
-    pub preview: watch::Receiver<Option<Preview>>,
+    /// The latest picture, subscribed to while a screen waits for one; after [`limits::KIOSK_PICTURE_AGE_MS`] it is not
+    /// shown.
+    pub preview: LivePicture,
     /// The site's zone.
     pub zone: watch::Receiver<SiteZone>,
     /// Who is being enrolled.
@@ -181,6 +182,7 @@ impl Kiosk {
             stopping: stopping.clone(),
             patience: self.patience,
         });
+        #[cfg(test)]
         let viewers = Arc::clone(&shared.viewers);
         let stop = stopping.clone();
         tracker.spawn(async move {
@@ -195,7 +197,12 @@ impl Kiosk {
             stopping: stopping.clone(),
         };
         tracker.spawn(serve::run(self.listener, routes::router(shared), connections));
-        Running { tracker, stopping, viewers }
+        Running {
+            tracker,
+            stopping,
+            #[cfg(test)]
+            viewers,
+        }
     }
 }
 
@@ -203,12 +210,14 @@ impl Kiosk {
 pub struct Running {
     tracker: TaskTracker,
     stopping: CancellationToken,
+    #[cfg(test)]
     viewers: Arc<Semaphore>,
 }
 
 impl Running {
-    /// How many screens show the page: with none, nobody needs a preview.
-    pub fn viewers(&self) -> usize {
+    /// How many screens show the page.
+    #[cfg(test)]
+    fn viewers(&self) -> usize {
         limits::KIOSK_VIEWERS - self.viewers.available_permits()
     }
 

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::guard::Guard;
 use super::page::{ASSETS, Page};
 use super::texts::{Say, Texts};
-use super::{KioskCommand, Patience, Preview};
+use super::{KioskCommand, LivePicture, Patience, Preview};
 use crate::entrance::Announced;
 
 /// What the handlers share.
@@ -32,7 +32,7 @@ pub(super) struct Shared {
     pub page: Page,
     pub texts: Arc<Texts>,
     pub states: watch::Receiver<Arc<str>>,
-    pub preview: watch::Receiver<Option<Preview>>,
+    pub preview: LivePicture,
     pub commands: mpsc::Sender<KioskCommand>,
     pub viewers: Arc<Semaphore>,
     pub pictures: Semaphore,
@@ -147,7 +147,7 @@ async fn picture(State(shared): Here, Query(After { after }): Query<After>) -> R
     let Ok(_place) = shared.pictures.try_acquire() else {
         return (StatusCode::SERVICE_UNAVAILABLE, shared.texts.say(Say::TooMany)).into_response();
     };
-    let mut preview = shared.preview.clone();
+    let mut preview = shared.preview.subscribe();
     let is_next = |preview: &Option<Preview>| {
         preview.as_ref().is_some_and(|preview| {
             let is_fresh = preview.captured.elapsed() < Duration::from_millis(limits::KIOSK_PICTURE_AGE_MS);

@@ -23,7 +23,7 @@ pub(super) struct Screen {
     pub view: watch::Sender<View>,
     pub announcement: watch::Sender<Option<Announcement>>,
     pub status: watch::Sender<Status>,
-    pub preview: watch::Sender<Option<Preview>>,
+    pub preview: LivePicture,
     pub commands: mpsc::Receiver<KioskCommand>,
     pub running: Running,
     pub enrolment: watch::Sender<Option<Guiding>>,
@@ -35,7 +35,7 @@ impl Screen {
         let (view, seen) = watch::channel(View::default());
         let (announcement, announced) = watch::channel(None);
         let (status, terminal) = watch::channel(Status { door: "Main gate".into(), ..Status::default() });
-        let (preview, pictures) = watch::channel(None);
+        let preview = LivePicture::default();
         let (zone, zones) = watch::channel(SiteZone::named("Asia/Ho_Chi_Minh").unwrap());
         let (enrolment, enrolling) = watch::channel(None);
         let (sender, commands) = mpsc::channel(limits::KIOSK_COMMANDS);
@@ -43,7 +43,7 @@ impl Screen {
             view: seen,
             announcement: announced,
             status: terminal,
-            preview: pictures,
+            preview: preview.clone(),
             zone: zones,
             enrolment: enrolling,
             button,
@@ -308,6 +308,24 @@ async fn pictures_come_one_after_another_and_an_old_one_not_at_all() {
 }
 
 #[tokio::test]
+async fn a_picture_is_subscribed_to_only_while_a_screen_waits_for_one() {
+    let screen = Screen::plain().await;
+    let mut events = screen.events().await;
+    assert!(events.next("state").await.is_some());
+    assert_eq!(screen.preview.receiver_count(), 0, "a page that is open but hidden fetches none");
+    let once_it_waits = async {
+        while screen.preview.receiver_count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let jpeg = Arc::from(*b"\xff\xd8jpeg");
+        screen.preview.send_replace(Some(Preview { jpeg, number: 1, captured: Instant::now() }));
+    };
+    let (answer, ()) = tokio::join!(screen.get("/picture"), once_it_waits);
+    assert_eq!(status_of(&answer), "200");
+    assert_eq!(screen.preview.receiver_count(), 0);
+}
+
+#[tokio::test]
 async fn a_pin_goes_to_the_entrance_and_its_answer_to_the_pad() {
     let mut screen = Screen::plain().await;
     let welcome = Announced::Welcome { first_name: "Linh".into(), is_leaving: false };
@@ -371,7 +389,7 @@ async fn an_address_that_is_taken_is_told_with_what_to_do() {
     let (_view, view) = watch::channel(View::default());
     let (_announcement, announcement) = watch::channel(None);
     let (_status, status) = watch::channel(Status::default());
-    let (_preview, preview) = watch::channel(None);
+    let preview = LivePicture::default();
     let (_zone, zone) = watch::channel(SiteZone::utc());
     let (_enrolment, enrolment) = watch::channel(None);
     let commands = mpsc::channel(1).0;

@@ -26,16 +26,7 @@ const MARGIN: f32 = 0.6;
 
 /// What one frame shows.
 #[derive(Debug)]
-pub struct Glimpse {
-    /// When it was captured.
-    pub at: Instant,
-    /// Who is there.
-    pub seen: Seen,
-}
-
-/// See [`Glimpse`].
-#[derive(Debug)]
-pub enum Seen {
+pub enum Glimpse {
     /// No face.
     Nobody,
     /// Two or more of about one size.
@@ -79,18 +70,18 @@ impl Capture {
         look: impl FnOnce(&Track) -> Option<Quality>,
     ) {
         let Ok(room) = self.to.clone().try_reserve_owned() else { return };
-        let seen = match meant(tracks, at) {
-            Meant::Nobody => Seen::Nobody,
-            Meant::Several => Seen::Several,
+        let glimpse = match meant(tracks, at) {
+            Meant::Nobody => Glimpse::Nobody,
+            Meant::Several => Glimpse::Several,
             Meant::One(track) => match look(track) {
                 Some(quality) => self.face(image, &track.face.bounds, quality, at),
-                None => Seen::Nobody,
+                None => Glimpse::Nobody,
             },
         };
-        room.send(Glimpse { at, seen });
+        room.send(glimpse);
     }
 
-    fn face(&mut self, image: &RgbImage, bounds: &Rect, quality: Quality, at: Instant) -> Seen {
+    fn face(&mut self, image: &RgbImage, bounds: &Rect, quality: Quality, at: Instant) -> Glimpse {
         let is_whole = bounds.x0 >= 0.0
             && bounds.y0 >= 0.0
             && bounds.x1 <= image.width() as f32
@@ -101,7 +92,7 @@ impl Capture {
         if picture.is_some() {
             self.pictured_at = Some(at);
         }
-        Seen::Face { quality, is_whole, picture }
+        Glimpse::Face { quality, is_whole, picture }
     }
 }
 
@@ -186,12 +177,12 @@ mod tests {
             Self { capture, glimpses, tracker: Tracker::new(8), now }
         }
 
-        fn see(&mut self, faces: &[Face], quality: Quality) -> Option<Seen> {
+        fn see(&mut self, faces: &[Face], quality: Quality) -> Option<Glimpse> {
             self.now += Duration::from_millis(100);
             self.tracker.update(faces, Looked::Everywhere, self.now);
             let image = RgbImage::new(SIDE, SIDE, vec![120; SIDE * SIDE * 3]).unwrap();
             self.capture.see(&image, self.tracker.tracks(), self.now, |_| Some(quality));
-            self.glimpses.try_recv().ok().map(|glimpse| glimpse.seen)
+            self.glimpses.try_recv().ok()
         }
     }
 
@@ -201,7 +192,7 @@ mod tests {
         let mut pictures = Vec::new();
         for _ in 0..12 {
             match booth.see(&[face(70.0, 50.0)], good()) {
-                Some(Seen::Face { is_whole: true, picture, .. }) => pictures.extend(picture),
+                Some(Glimpse::Face { is_whole: true, picture, .. }) => pictures.extend(picture),
                 seen => panic!("{seen:?}"),
             }
         }
@@ -218,21 +209,21 @@ mod tests {
             (vec![face(170.0, 50.0)], good()),
         ] {
             let seen = Booth::new().see(&faces, quality);
-            assert!(matches!(seen, Some(Seen::Face { picture: None, .. })), "{seen:?}");
+            assert!(matches!(seen, Some(Glimpse::Face { picture: None, .. })), "{seen:?}");
         }
     }
 
     #[test]
     fn a_second_face_counts_when_it_is_half_as_wide() {
         let mut booth = Booth::new();
-        assert!(matches!(booth.see(&[], good()), Some(Seen::Nobody)));
+        assert!(matches!(booth.see(&[], good()), Some(Glimpse::Nobody)));
         let small_beside = [face(20.0, 60.0), face(150.0, 25.0)];
-        assert!(matches!(booth.see(&small_beside, good()), Some(Seen::Face { .. })));
+        assert!(matches!(booth.see(&small_beside, good()), Some(Glimpse::Face { .. })));
         let mut booth = Booth::new();
         let beside = [face(20.0, 60.0), face(150.0, 31.0)];
-        assert!(matches!(booth.see(&beside, good()), Some(Seen::Several)));
+        assert!(matches!(booth.see(&beside, good()), Some(Glimpse::Several)));
         // Who is out of sight for a moment is still there.
-        assert!(matches!(booth.see(&beside[..1], good()), Some(Seen::Several)));
+        assert!(matches!(booth.see(&beside[..1], good()), Some(Glimpse::Several)));
     }
 
     #[test]

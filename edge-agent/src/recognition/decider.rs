@@ -151,11 +151,6 @@ impl Decider {
         }
     }
 
-    /// What counts from the next frame on.
-    pub fn set_policy(&mut self, policy: Policy) {
-        self.policy = policy;
-    }
-
     fn advance(
         &mut self,
         track: TrackId,

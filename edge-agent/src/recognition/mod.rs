@@ -1,10 +1,9 @@
 //! From frames to verdicts: who passes.
 //!
-//! A thread named `recognition` ([`thread`]) takes the latest frame, follows faces over frames ([`track`], [`pipeline`]), gathers what
-//! each says ([`passage`]) and sends one [`Verdict`] for each passage. What people see of it meanwhile is the [`View`].
-//! The decision is a pure state machine: time and evidence in, verdict out. It knows no door and no log.
-
-#![allow(dead_code, reason = "taken in use by the terminal's wiring, which comes next")]
+//! A thread named `recognition` ([`thread`]) takes the latest frame, follows faces over frames ([`track`],
+//! [`pipeline`]), gathers what each says ([`passage`]) and sends one [`Verdict`] for each passage. What people see of it
+//! meanwhile is the [`View`]. The decision is a pure state machine: time and evidence in, verdict out. It knows no door
+//! and no log.
 
 pub mod attempts;
 pub mod budget;
@@ -30,6 +29,7 @@ use std::time::Instant;
 use rollcall_core::PersonId;
 use rollcall_gallery::decide::{Outcome, Trace};
 use rollcall_vision::{Embedding, Quality, Rect};
+use tokio::sync::watch;
 
 /// Which track: from 1, never used again while the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,6 +148,9 @@ pub struct Preview {
     /// When it was captured.
     pub captured: Instant,
 }
+
+/// Where the live picture is put, for whoever subscribes: it is made only while somebody does.
+pub type LivePicture = watch::Sender<Option<Preview>>;
 
 /// What the camera's picture shows, for the screen.
 #[derive(Clone, Debug, Default, PartialEq)]

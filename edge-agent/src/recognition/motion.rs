@@ -1,8 +1,9 @@
 //! Whether something moves before the camera, from thumbnails alone. Pure: thumbnails in, a share out.
 //!
 //! The sensor's noise and light that changes slowly or everywhere at once (a cloud, the camera's own exposure) are not
-//! motion: each thumbnail is compared with a background that follows it, and what changed alike in the whole picture is
-//! taken out first. Whoever stands still becomes background after some seconds; what keeps them in view is their track.
+//! motion: each thumbnail is compared with a background that follows it, and what the light did to the whole picture is
+//! taken out first ([`Light`]). Whoever stands still becomes background after some seconds; what keeps them in view is
+//! their track.
 
 use rollcall_vision::decode::Thumbnail;
 
@@ -12,6 +13,10 @@ const CHANGE_MIN: f32 = 6.0;
 
 /// The background takes this share of each thumbnail: at five a second it has followed a change after some seconds.
 const LEARNING: f32 = 0.05;
+
+/// Dark and bright pixels must be so many grey levels apart to tell what the light did to either: the noise of their
+/// medians is a tenth of a level.
+const LEVELS_APART_MIN: f32 = 8.0;
 
 /// From this share of the picture on something moves: 24 of the 4,800 pixels of a thumbnail of 640 x 480. A face at two
 /// metres has 60.
@@ -33,31 +38,52 @@ impl Motion {
             self.background = grey.data.iter().map(|&v| f32::from(v)).collect();
             return 0.0;
         }
-        let everywhere = self.median_change(grey);
+        let light = Light::between(&self.background, &grey.data);
         let mut changed = 0;
         for (background, &now) in self.background.iter_mut().zip(&grey.data) {
-            let change = f32::from(now) - *background;
-            changed += usize::from((change - everywhere).abs() >= CHANGE_MIN);
-            *background += LEARNING * change + (1.0 - LEARNING) * everywhere;
+            let expected = *background + light.added_to(*background);
+            let change = f32::from(now) - expected;
+            changed += usize::from(change.abs() >= CHANGE_MIN);
+            *background = expected + LEARNING * change;
         }
         changed as f32 / grey.data.len().max(1) as f32
     }
+}
 
-    /// What the picture as a whole became brighter by: the change of most pixels, whatever some do.
-    fn median_change(&self, grey: &Thumbnail) -> f32 {
-        let changes = grey.data.iter().zip(&self.background).map(|(&now, before)| f32::from(now) - before);
-        let mut counts = [0u32; 511];
-        for change in changes {
-            counts[(change.round() as i32 + 255).clamp(0, 510) as usize] += 1;
-        }
-        let half = grey.data.len() as u32 / 2;
-        let mut below = 0;
-        let middle = counts.iter().position(|count| {
-            below += count;
-            below > half
-        });
-        middle.map_or(0.0, |at| at as f32 - 255.0)
+/// What the light did between two pictures: more light adds more to what is bright. A line through what became of most
+/// dark pixels and of most bright ones, whatever some do.
+#[derive(Clone, Copy, Debug)]
+struct Light {
+    dark: f32,
+    added_to_dark: f32,
+    /// For each grey level above `dark`.
+    added_a_level: f32,
+}
+
+impl Light {
+    fn between(before: &[f32], now: &[u8]) -> Self {
+        let middle = median(before.to_vec());
+        let half = |is_bright: bool| {
+            let pixels = before.iter().zip(now).filter(|(before, _)| (**before > middle) == is_bright);
+            let (levels, added) = pixels.map(|(&before, &now)| (before, f32::from(now) - before)).unzip();
+            (median(levels), median(added))
+        };
+        let ((dark, added_to_dark), (bright, added_to_bright)) = (half(false), half(true));
+        let apart = bright - dark;
+        let added_a_level =
+            if apart >= LEVELS_APART_MIN { (added_to_bright - added_to_dark) / apart } else { 0.0 };
+        Self { dark, added_to_dark, added_a_level }
     }
+
+    fn added_to(&self, before: f32) -> f32 {
+        self.added_to_dark + self.added_a_level * (before - self.dark)
+    }
+}
+
+/// 0 for no values.
+fn median(mut values: Vec<f32>) -> f32 {
+    let half = values.len() / 2;
+    if values.is_empty() { 0.0 } else { *values.select_nth_unstable_by(half, f32::total_cmp).1 }
 }
 
 #[cfg(test)]
@@ -98,6 +124,16 @@ mod tests {
         let mut motion = Motion::default();
         motion.share(&room(|_, _, v| v.into()));
         assert!(motion.share(&room(|_, _, v| i32::from(v) + 60)) < MOTION_MIN);
+    }
+
+    #[test]
+    fn daylight_that_comes_and_goes_is_no_motion() {
+        let mut motion = Motion::default();
+        for frame in 0..200 {
+            let light = 1.0 + 0.3 * (frame as f32 * 0.2).sin();
+            let grey = room(|x, y, v| (f32::from(v) * light) as i32 + noise(y * WIDTH + x, frame));
+            assert!(motion.share(&grey) < MOTION_MIN, "frame {frame}");
+        }
     }
 
     #[test]

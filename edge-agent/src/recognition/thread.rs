@@ -23,11 +23,13 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
 use super::capture::{Capture, Glimpse};
-use super::counters::{Counters, Snapshot, What};
+#[cfg(test)]
+use super::counters::Snapshot;
+use super::counters::{Counters, What};
 use super::pipeline::{Judging, Pipeline, Step};
 use super::policy::Policy;
 use super::reading::{ReadError, Reading};
-use super::{Preview, Verdict, View};
+use super::{LivePicture, Preview, Verdict, View};
 use crate::camera::{Frame, Slot};
 use crate::readers::badge::Badges;
 
@@ -60,7 +62,7 @@ pub struct Setup {
 /// What others ask of the thread and learn from it.
 pub struct Handle {
     view: watch::Receiver<View>,
-    preview: watch::Receiver<Option<Preview>>,
+    preview: LivePicture,
     failure: watch::Receiver<Option<Arc<str>>>,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -79,7 +81,6 @@ struct Shared {
 #[derive(Default)]
 struct Asked {
     is_pressed: bool,
-    policy: Option<Policy>,
     capture: Option<Capture>,
     passed: VecDeque<PersonId>,
 }
@@ -116,14 +117,14 @@ pub fn start(setup: Setup) -> io::Result<Handle> {
         pipeline.look_for(badges);
     }
     let (view, view_of) = watch::channel(View::default());
-    let (preview, preview_of) = watch::channel(None);
+    let preview = LivePicture::default();
     let (failure, failure_of) = watch::channel(None);
     let mut work = Work {
         shared: Arc::clone(&shared),
         pipeline,
         verdicts: setup.verdicts,
         view,
-        preview,
+        preview: preview.clone(),
         failure,
         lost: VecDeque::new(),
         viewed_at: None,
@@ -131,13 +132,7 @@ pub fn start(setup: Setup) -> io::Result<Handle> {
         rgb: Vec::new(),
     };
     let thread = std::thread::Builder::new().name("recognition".into()).spawn(move || work.run())?;
-    Ok(Handle {
-        view: view_of,
-        preview: preview_of,
-        failure: failure_of,
-        shared,
-        thread: Mutex::new(Some(thread)),
-    })
+    Ok(Handle { view: view_of, preview, failure: failure_of, shared, thread: Mutex::new(Some(thread)) })
 }
 
 impl Handle {
@@ -146,12 +141,13 @@ impl Handle {
         self.view.clone()
     }
 
-    /// The live picture as JPEG, at most ten a second, made while somebody holds what this returns.
-    pub fn preview(&self) -> watch::Receiver<Option<Preview>> {
+    /// The live picture as JPEG, at most ten a second.
+    pub fn preview(&self) -> LivePicture {
         self.preview.clone()
     }
 
     /// What was done so far.
+    #[cfg(test)]
     pub fn counters(&self) -> Snapshot {
         self.shared.counters.snapshot(self.shared.slot.dropped())
     }
@@ -166,11 +162,6 @@ impl Handle {
         let (to, glimpses) = mpsc::channel(limits::GLIMPSES_WAITING);
         self.asked(|asked| asked.capture = Some(Capture::new(to, until)));
         glimpses
-    }
-
-    /// What counts from the next frame on.
-    pub fn set_policy(&self, policy: Policy) {
-        self.asked(|asked| asked.policy = Some(policy));
     }
 
     /// Somebody came in by badge, card or PIN. Of more than [`limits::PASSED_WAITING`] between two frames the oldest are
@@ -229,7 +220,7 @@ struct Work {
     pipeline: Pipeline,
     verdicts: mpsc::Sender<Verdict>,
     view: watch::Sender<View>,
-    preview: watch::Sender<Option<Preview>>,
+    preview: LivePicture,
     failure: watch::Sender<Option<Arc<str>>>,
     /// When frames were lost.
     lost: VecDeque<Instant>,
@@ -266,9 +257,6 @@ impl Work {
     /// Does what was asked.
     fn hear(&mut self) {
         let asked = std::mem::take(&mut *self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(policy) = asked.policy {
-            self.pipeline.set_policy(policy);
-        }
         if asked.is_pressed {
             self.pipeline.press_button();
         }
@@ -313,9 +301,8 @@ impl Work {
 
     /// Makes the live picture, if somebody watches.
     fn show_picture(&mut self, frame: &Frame) {
-        // One receiver is the handle's.
         let now = Instant::now();
-        if self.preview.receiver_count() < 2 || !is_due(self.pictured_at, now) {
+        if self.preview.receiver_count() == 0 || !is_due(self.pictured_at, now) {
             return;
         }
         self.pictured_at = Some(now);

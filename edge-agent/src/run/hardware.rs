@@ -19,7 +19,7 @@ use super::{Plan, status};
 use crate::camera::{self, CameraThread, Settings as CameraSettings};
 use crate::config::Config;
 use crate::door::{Door, DoorEvent};
-use crate::entrance::{Announcement, Desk, GivenName, Inbox, Rules};
+use crate::entrance::{self, Announcement, Desk, GivenName, Inbox, Rules};
 use crate::kiosk::{self, HereButton, Kiosk, KioskCommand, Language};
 use crate::readers::Presented;
 use crate::readers::badge::Badges;
@@ -27,7 +27,7 @@ use crate::readers::card::CardReader;
 use crate::readers::pin::Limiter;
 use crate::recognition::policy::{Mode, Policy};
 use crate::recognition::thread::{self as recognition, Handle};
-use crate::recognition::{Verdict, View};
+use crate::recognition::{LivePicture, Verdict, View, counters};
 
 /// Time for the screen to go.
 const KIOSK_DRAIN: Duration = Duration::from_secs(1);
@@ -69,6 +69,8 @@ impl Hardware {
         rules: Rules,
         door: OpenDoor,
     ) -> anyhow::Result<Self> {
+        counters::describe();
+        entrance::counters::describe();
         let config = &plan.config;
         let stop = CancellationToken::new();
         let (door, door_events) = match door {
@@ -105,9 +107,7 @@ impl Hardware {
                     view: view.clone(),
                     announcement: announcements.subscribe(),
                     status: status.subscribe(),
-                    preview: recognition
-                        .as_ref()
-                        .map_or_else(|| watch::channel(None).1, |eyes| eyes.preview()),
+                    preview: recognition.as_ref().map_or_else(LivePicture::default, |eyes| eyes.preview()),
                     zone: zone.subscribe(),
                     enrolment: device.enrolments.shown(),
                     button: if is_deliberate { HereButton::Shown } else { HereButton::Absent },

@@ -8,7 +8,7 @@ use rollcall_vision::Landmarks;
 use rollcall_vision::decode::{FrameFormat, FrameLayout};
 use tokio::sync::mpsc;
 
-use super::super::capture::{Capture, Seen as Glimpsed};
+use super::super::capture::{Capture, Glimpse};
 use super::super::deliberate::Mode;
 use super::*;
 
@@ -218,7 +218,7 @@ fn while_somebody_is_enrolled_no_face_is_compared_and_afterwards_everybody_is_ne
     assert_eq!(scene.pipeline.view().faces[0].prompt, Prompt::Wait);
     let mut pictures = 0;
     while let Ok(glimpse) = glimpses.try_recv() {
-        let Glimpsed::Face { is_whole: true, picture, .. } = glimpse.seen else { panic!("{glimpse:?}") };
+        let Glimpse::Face { is_whole: true, picture, .. } = &glimpse else { panic!("{glimpse:?}") };
         pictures += usize::from(picture.is_some());
     }
     assert!((5..=6).contains(&pictures), "of two seconds: {pictures}");

@@ -141,12 +141,17 @@ fn the_live_picture_is_made_only_while_somebody_watches() {
     let (handle, slot, _verdicts) = started(Box::new(reading), unusable());
     slot.put(noise(1));
     turnstile.until(1);
-    let watcher = handle.preview();
-    assert!(watcher.borrow().is_none());
+    let screen = handle.preview();
+    assert!(screen.borrow().is_none(), "a screen that shows nothing does not count");
+    let watcher = screen.subscribe();
     slot.put(noise(2));
     turnstile.until(2);
-    let jpeg = watcher.borrow().clone().unwrap();
-    assert_eq!(decode(&jpeg.jpeg).unwrap().width(), 32);
+    let picture = watcher.borrow().clone().unwrap();
+    assert_eq!((decode(&picture.jpeg).unwrap().width(), picture.number), (32, 2));
+    drop(watcher);
+    slot.put(noise(3));
+    turnstile.until(3);
+    assert_eq!(screen.borrow().as_ref().map(|picture| picture.number), Some(2));
     handle.end();
 }
 
@@ -155,7 +160,7 @@ fn portrait(number: u64) -> Frame {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/commands/bench/frame.jpg");
     let mut image = decode(&std::fs::read(path).unwrap()).unwrap();
     for (at, value) in (0..).zip(image.data_mut()) {
-        let noise: u64 = (at + number * 7_919) * 0x9e37_79b9 >> 11 & 3;
+        let noise: u64 = (((at + number * 7_919) * 0x9e37_79b9) >> 11) & 3;
         *value = value.saturating_add(noise as u8);
     }
     let layout = FrameLayout {
