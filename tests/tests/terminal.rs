@@ -138,7 +138,7 @@ async fn a_head_that_turns_as_asked_comes_in_and_a_photograph_or_the_wrong_side_
     let mut client = terminal.agent.client().await;
 
     assert_eq!(turn(&terminal, Turns::AsAsked), 1);
-    assert_eq!(let_in(&mut client, 0).await, [first.clone()]);
+    assert_eq!(let_in(&mut client, 0).await, std::slice::from_ref(&first));
     assert_eq!(terminal.pulses().len(), 1);
 
     terminal.player.scene(Scene::Photograph);
