@@ -191,6 +191,10 @@ fn pid(entry: &Entry) -> Pid {
     Pid::from_raw(entry.pid).unwrap()
 }
 
+fn open_order(asked_ms: u64) -> Value {
+    json!({"open": {"asked_ms": asked_ms, "opener": "credential"}})
+}
+
 fn mono_ms() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     u64::try_from(time.tv_sec).unwrap() * 1_000 + u64::try_from(time.tv_nsec).unwrap() / 1_000_000
@@ -279,7 +283,7 @@ fn f095_kill_9_of_the_supervisor_with_the_relay_on_locks_and_another_one_keeps_t
 #[test]
 fn f095_an_agent_that_hangs_does_not_keep_the_lock_released() {
     let mut door = Door::supervisor("secure");
-    door.order(&json!({"open": {"asked_ms": mono_ms(), "opener": "credential"}}));
+    door.order(&open_order(mono_ms()));
     let released = door.released();
     // Nothing more is said, the pipe stays open, and nobody reads.
     let locked = door.locks_in_time_after(&released);
@@ -292,7 +296,7 @@ fn f095_a_supervisor_whose_reports_nobody_reads_keeps_the_time() {
     for number in 0..20_000 {
         door.order(&json!({"ping": number}));
     }
-    door.order(&json!({"open": {"asked_ms": mono_ms(), "opener": "credential"}}));
+    door.order(&open_order(mono_ms()));
     door.locks_in_time_after(&door.released());
 }
 
@@ -300,7 +304,7 @@ fn f095_a_supervisor_whose_reports_nobody_reads_keeps_the_time() {
 fn f095_an_old_order_is_not_obeyed() {
     let mut door = Door::supervisor("secure");
     kill_process(door.agent_pid(), Signal::STOP).unwrap();
-    door.order(&json!({"open": {"asked_ms": mono_ms().saturating_sub(1_500)}}));
+    door.order(&open_order(mono_ms().saturating_sub(1_500)));
     kill_process(door.agent_pid(), Signal::CONT).unwrap();
     assert_eq!(door.says("refused"), r#"{"refused":"old"}"#);
     assert_eq!(door.lock().len(), 1, "it was never released");
@@ -310,7 +314,7 @@ fn f095_an_old_order_is_not_obeyed() {
 fn f095_what_is_no_order_ends_the_supervisor_locked() {
     for line in ["open sesame", "{\"open\":{}}", "{\"start\":{\"config\":{},\"is_locked_down\":false}}"] {
         let mut door = Door::supervisor("secure");
-        door.order(&json!({"open": {"asked_ms": mono_ms(), "opener": "credential"}}));
+        door.order(&open_order(mono_ms()));
         let released = door.released();
         door.type_in(line);
         door.locks_in_time_after(&released);
@@ -339,7 +343,7 @@ fn f095_ctrl_c_of_the_whole_group_does_not_end_the_supervisor_before_it_has_lock
 fn f095_a_signal_ends_the_pulse_and_the_exit_button_works_on() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let mut door = Door::supervisor("secure");
-        door.order(&json!({"open": {"asked_ms": mono_ms(), "opener": "credential"}}));
+        door.order(&open_order(mono_ms()));
         let released = door.released();
         kill_process(pid(&released), signal).unwrap();
         let locked = door.locks_in_time_after(&released);

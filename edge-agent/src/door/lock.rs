@@ -229,6 +229,18 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn a_lockdown_does_not_hold_up_whom_it_exempts_and_locks_behind_them_when_it_begins() {
+        let (mut lock, now) = (Lock::new(Duration::from_secs(5), true), Instant::now());
+        assert_eq!(lock.open(Opener::Credential, now), Opening::LockedDown);
+        assert_eq!(lock.open(Opener::Exempt, now), Opening::Released);
+        assert!(lock.is_released(now) && !lock.is_released(now + Duration::from_secs(5)));
+        lock.set_lockdown(false);
+        lock.open(Opener::Credential, now + Duration::from_secs(10));
+        lock.set_lockdown(true);
+        assert!(!lock.is_released(now + Duration::from_secs(10)));
+    }
+
     proptest! {
         #[test]
         fn f095_it_is_never_released_longer_than_the_maximum(
