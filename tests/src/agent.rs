@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -23,6 +24,8 @@ pub struct Agent {
     child: Option<Child>,
     folder: TempDir,
     options: Vec<String>,
+    /// Where its screen is.
+    screen: SocketAddr,
     /// The command that `edge-agent run` is an argument of: strace(1), faketime(1).
     under: Vec<String>,
     /// The command before that, which mounts what it alone sees.
@@ -57,7 +60,8 @@ impl Agent {
 
     fn of(folder: TempDir, options: Vec<String>) -> Self {
         let (under, mounts, models) = (Vec::new(), Vec::new(), repository("models"));
-        Self { child: None, folder, options, under, mounts, models, url: String::new() }
+        let screen = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { child: None, folder, options, screen, under, mounts, models, url: String::new() }
     }
 
     /// Has it use the networks of this folder from now on.
@@ -91,6 +95,11 @@ impl Agent {
         let mark = self.seen(Path::new("/run/systemd/timesync/synchronized"));
         std::fs::create_dir_all(mark.parent().unwrap()).unwrap();
         std::fs::write(mark, "").unwrap();
+    }
+
+    /// Its screen is at this address from the next start on, instead of at any free port.
+    pub fn set_screen(&mut self, screen: SocketAddr) {
+        self.screen = screen;
     }
 
     fn set_mounts(&mut self, mounts: &str) {
@@ -151,7 +160,7 @@ impl Agent {
         command.args(words);
         command.env("PATH", self.search_path());
         command.arg("--models").arg(&self.models).arg("run").arg("--data").arg(self.data());
-        command.args(["--address", "127.0.0.1:0", "--screen", "127.0.0.1:0"]).args(&self.options);
+        command.args(["--address", "127.0.0.1:0", "--screen", &self.screen.to_string()]).args(&self.options);
         command
     }
 

@@ -58,12 +58,11 @@ impl Terminal {
     pub fn unstarted(film: Film, settings: &str) -> Self {
         let (metrics, kiosk) = (free_port(), free_port());
         let mut player = None;
-        let agent = Agent::configured(|folder| {
+        let mut agent = Agent::configured(|folder| {
             let camera = player.insert(Player::start(folder, film)).camera();
-            format!(
-                "{camera}\n[server]\nmetrics_address = \"{metrics}\"\n\n[kiosk]\naddress = \"{kiosk}\"\n\n{DOOR}\n{settings}"
-            )
+            format!("{camera}\n[server]\nmetrics_address = \"{metrics}\"\n\n{DOOR}\n{settings}")
         });
+        agent.set_screen(kiosk);
         Self { agent, player: player.unwrap(), metrics, kiosk }
     }
 
