@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -29,6 +30,7 @@ pub struct Agent {
     mounts: Vec<String>,
     models: PathBuf,
     url: String,
+    screen: Option<SocketAddr>,
 }
 
 impl Agent {
@@ -57,7 +59,7 @@ impl Agent {
 
     fn of(folder: TempDir, options: Vec<String>) -> Self {
         let (under, mounts, models) = (Vec::new(), Vec::new(), repository("models"));
-        Self { child: None, folder, options, under, mounts, models, url: String::new() }
+        Self { child: None, folder, options, under, mounts, models, url: String::new(), screen: None }
     }
 
     /// Has it use the networks of this folder from now on.
@@ -130,6 +132,8 @@ impl Agent {
         assert!(ca.starts_with("ca=") && token.starts_with("token="), "{line}");
         let port = url.rsplit(':').next().unwrap();
         self.url = format!("https://127.0.0.1:{port}");
+        let screen = words.iter().find_map(|word| word.strip_prefix("screen=http://"));
+        self.screen = screen.map(|address| address.trim_end_matches('/').parse().unwrap());
         self.child = Some(child);
         Ok(())
     }
@@ -210,6 +214,11 @@ impl Agent {
     /// Its address, <https://127.0.0.1:PORT>.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where its screen's page is.
+    pub fn screen(&self) -> SocketAddr {
+        self.screen.expect("it has a screen")
     }
 
     /// Its process.
