@@ -24,14 +24,13 @@ pub struct Agent {
     child: Option<Child>,
     folder: TempDir,
     options: Vec<String>,
-    /// Where its screen is.
-    screen: SocketAddr,
     /// The command that `edge-agent run` is an argument of: strace(1), faketime(1).
     under: Vec<String>,
     /// The command before that, which mounts what it alone sees.
     mounts: Vec<String>,
     models: PathBuf,
     url: String,
+    screen: Option<SocketAddr>,
 }
 
 impl Agent {
@@ -60,8 +59,7 @@ impl Agent {
 
     fn of(folder: TempDir, options: Vec<String>) -> Self {
         let (under, mounts, models) = (Vec::new(), Vec::new(), repository("models"));
-        let screen = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { child: None, folder, options, screen, under, mounts, models, url: String::new() }
+        Self { child: None, folder, options, under, mounts, models, url: String::new(), screen: None }
     }
 
     /// Has it use the networks of this folder from now on.
@@ -95,11 +93,6 @@ impl Agent {
         let mark = self.seen(Path::new("/run/systemd/timesync/synchronized"));
         std::fs::create_dir_all(mark.parent().unwrap()).unwrap();
         std::fs::write(mark, "").unwrap();
-    }
-
-    /// Its screen is at this address from the next start on, instead of at any free port.
-    pub fn set_screen(&mut self, screen: SocketAddr) {
-        self.screen = screen;
     }
 
     fn set_mounts(&mut self, mounts: &str) {
@@ -139,6 +132,8 @@ impl Agent {
         assert!(ca.starts_with("ca=") && token.starts_with("token="), "{line}");
         let port = url.rsplit(':').next().unwrap();
         self.url = format!("https://127.0.0.1:{port}");
+        let screen = words.iter().find_map(|word| word.strip_prefix("screen=http://"));
+        self.screen = screen.map(|address| address.trim_end_matches('/').parse().unwrap());
         self.child = Some(child);
         Ok(())
     }
@@ -160,7 +155,7 @@ impl Agent {
         command.args(words);
         command.env("PATH", self.search_path());
         command.arg("--models").arg(&self.models).arg("run").arg("--data").arg(self.data());
-        command.args(["--address", "127.0.0.1:0", "--screen", &self.screen.to_string()]).args(&self.options);
+        command.args(["--address", "127.0.0.1:0", "--screen", "127.0.0.1:0"]).args(&self.options);
         command
     }
 
@@ -219,6 +214,11 @@ impl Agent {
     /// Its address, <https://127.0.0.1:PORT>.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where its screen's page is.
+    pub fn screen(&self) -> SocketAddr {
+        self.screen.expect("it has a screen")
     }
 
     /// Its process.

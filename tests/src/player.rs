@@ -4,12 +4,13 @@
 //! A thread writes the frames at the camera's pace, whatever the test does meanwhile. When the program is killed and
 //! started again the camera goes on.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,8 @@ pub type Frames = Arc<[Vec<u8>]>;
 pub struct Player {
     pipe: PathBuf,
     film: Film,
+    /// What was filmed already.
+    films: Mutex<BTreeMap<Scene, Frames>>,
     orders: Option<Sender<(Frames, Sender<()>)>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -35,13 +38,14 @@ impl Player {
         rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let (send, orders) = mpsc::channel();
         let nobody = filmed(&film, Scene::Nobody);
+        let films = Mutex::new(BTreeMap::from([(Scene::Nobody, Arc::clone(&nobody))]));
         let between = Duration::from_secs(1) / film.fps;
         let to = pipe.clone();
         let thread = std::thread::Builder::new()
             .name("player".into())
             .spawn(move || play(&to, between, &nobody, &orders))
             .unwrap();
-        Self { pipe, film, orders: Some(send), thread: Some(thread) }
+        Self { pipe, film, films, orders: Some(send), thread: Some(thread) }
     }
 
     /// `[camera]` of a configuration that has this camera.
@@ -54,7 +58,8 @@ impl Player {
 
     /// The frames of a scene, filmed once and played often.
     pub fn film(&self, scene: Scene) -> Frames {
-        filmed(&self.film, scene)
+        let mut films = self.films.lock().unwrap();
+        Arc::clone(films.entry(scene).or_insert_with(|| filmed(&self.film, scene)))
     }
 
     /// Plays frames to their end.
@@ -64,7 +69,7 @@ impl Player {
         done.recv().unwrap();
     }
 
-    /// Films a scene, plays it, and then for three seconds nobody: whatever it leads to has been decided then.
+    /// Plays a scene, and then for three seconds nobody: whatever it leads to has been decided then.
     pub fn scene(&self, scene: Scene) {
         self.play(&self.film(scene));
         self.nobody();

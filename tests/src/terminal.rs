@@ -33,8 +33,6 @@ pub struct Terminal {
     pub player: Player,
     /// Where metrics are.
     pub metrics: SocketAddr,
-    /// Where the screen is.
-    pub kiosk: SocketAddr,
 }
 
 /// A lock that was released and locked again.
@@ -56,14 +54,13 @@ impl Terminal {
 
     /// One whose program is not started.
     pub fn unstarted(film: Film, settings: &str) -> Self {
-        let (metrics, kiosk) = (free_port(), free_port());
+        let metrics = free_port();
         let mut player = None;
-        let mut agent = Agent::configured(|folder| {
+        let agent = Agent::configured(|folder| {
             let camera = player.insert(Player::start(folder, film)).camera();
             format!("{camera}\n[server]\nmetrics_address = \"{metrics}\"\n\n{DOOR}\n{settings}")
         });
-        agent.set_screen(kiosk);
-        Self { agent, player: player.unwrap(), metrics, kiosk }
+        Self { agent, player: player.unwrap(), metrics }
     }
 
     /// Types a PIN on the screen; whether it was somebody's, and was told so.
@@ -73,7 +70,7 @@ impl Terminal {
 
     /// What the pad on the screen was told; nothing when the program ended or was too busy.
     pub fn pin_answer(&self, digits: &str) -> Option<serde_json::Value> {
-        let answer = type_pin(self.kiosk, digits).ok()?;
+        let answer = type_pin(self.agent.screen(), digits).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).unwrap())
     }
@@ -156,7 +153,7 @@ impl Terminal {
 
     /// Follows what the screen shows.
     pub fn screen(&self) -> Screen {
-        Screen::follow(self.kiosk)
+        Screen::follow(self.agent.screen())
     }
 }
 
