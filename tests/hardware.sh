@@ -22,6 +22,8 @@ target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target/hardware"
 folder=$(cd "$target/hardware" && pwd)
 tools=$folder/tools
+# A machine does not outlive this.
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 deploy/prepare.sh
 "$here/fetch.sh" "$folder" tools qemu-system-x86 qemu-system-arm busybox-static cpio kmod
 
