@@ -2,8 +2,8 @@
 # The terminal on hardware that is not there: the same program, unchanged, on a real kernel in a virtual machine, with a
 # camera (v4l2loopback, vivid), the door's lines (gpio-sim) and a card reader (uinput) that are unplugged, plugged in and
 # killed while it runs; and built for 64-bit ARM on an emulated Raspberry Pi 4B, where its adapter for the Pi's registers
-# drives a pin. Everything comes from Debian's packages and is kept in target/hardware; nothing is installed but what a
-# build needs, and nothing needs rights. Not part of .ci/run: it takes minutes.
+# drives a pin. Everything but Rust comes from Debian's packages and is kept in target/hardware; nothing is
+# installed but what a build needs, and nothing needs rights. Not part of .ci/run: it takes minutes.
 #
 # usage: tests/hardware.sh [vm|pi]     one of the two alone
 #
@@ -92,6 +92,8 @@ on_a_pi() {
     "$here/fetch.sh" "$folder" kernel-arm64 linux-image-arm64:arm64
     "$here/fetch.sh" "$folder" arm64 libc6:arm64 libgcc-s1:arm64 busybox-static:arm64
     "$here/fetch.sh" "$folder" cross gcc-aarch64-linux-gnu g++-aarch64-linux-gnu
+    # The standard library is not Debian's: the compiler must be the one that rust-toolchain.toml names.
+    [ -d "$(rustc --print sysroot)/lib/rustlib/aarch64-unknown-linux-gnu" ] || rustup target add aarch64-unknown-linux-gnu
     "$here/aarch64.sh" "$folder" build --quiet --locked -p edge-agent
     "$folder/cross/wrapped/aarch64-linux-gnu-strip" -o "$folder/edge-agent-arm64" \
         "$target/aarch64-unknown-linux-gnu/debug/edge-agent"
