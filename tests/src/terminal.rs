@@ -120,14 +120,24 @@ impl Terminal {
 
     /// Waits until its lock was released so often, and locked again.
     pub fn wait_for_pulses(&self, count: usize) -> Vec<Pulse> {
+        let pulses = self.locked_after(|pulses| pulses.len() >= count);
+        assert_eq!(pulses.len(), count, "{pulses:?}");
+        pulses
+    }
+
+    /// What its lock did, once it has locked.
+    pub fn pulses_once_locked(&self) -> Vec<Pulse> {
+        self.locked_after(|pulses| !pulses.is_empty())
+    }
+
+    fn locked_after(&self, are_there: impl Fn(&[Pulse]) -> bool) -> Vec<Pulse> {
         let until = Instant::now() + DEADLINE;
         loop {
             let pulses = self.pulses();
-            if pulses.len() >= count && pulses.iter().all(|pulse| pulse.locked_ms.is_some()) {
-                assert_eq!(pulses.len(), count, "{pulses:?}");
+            if are_there(&pulses) && pulses.iter().all(|pulse| pulse.locked_ms.is_some()) {
                 return pulses;
             }
-            assert!(Instant::now() < until, "{count} pulses: {pulses:?}");
+            assert!(Instant::now() < until, "the lock has not locked: {pulses:?}");
             std::thread::yield_now();
         }
     }

@@ -58,7 +58,7 @@ async fn f007_f008_on_a_full_disk_the_door_opens_and_the_events_follow_in_order(
     let entries = entries_ms(&mut client).await;
     assert_eq!(entries.len(), entered, "all arrive");
     assert!(entries.is_sorted(), "in order: {entries:?}");
-    assert_each_entry_has_its_pulse(&terminal.pulses(), &entries, "on a full disk");
+    assert_each_entry_has_its_pulse(&terminal.pulses_once_locked(), &entries, "on a full disk");
     assert!(data.join("log.ballast").exists(), "there is a ballast again");
     let full = |is_over| ("DISK_FULL".to_owned(), is_over);
     assert_eq!(alarms(&mut client).await, [full(false), full(true)]);
