@@ -89,7 +89,8 @@ fn every_crate_of_the_workspace_has_its_arrows() {
 fn foreign_crates_stay_behind_the_crate_that_owns_them() {
     for (foreign, owner) in OWNED {
         for (name, folder, _) in ARROWS {
-            let uses = dependencies(folder).contains(*foreign);
+            // The tests play the other side: a camera to the camera, for one.
+            let uses = *name != "rollcall-tests" && dependencies(folder).contains(*foreign);
             assert_eq!(uses, name == owner, "{name} and {foreign}");
         }
     }
