@@ -120,6 +120,30 @@ impl Client {
         self.terminals.update_terminal_settings(request).await.unwrap();
     }
 
+    /// A group with these people that is expected all day, every day; today's session.
+    pub async fn expect_every_day(&mut self, people: &[String]) -> String {
+        let group = self.create_group("Everybody").await;
+        for person in people {
+            self.put_into(person, &group).await;
+        }
+        let midnight = v1::TimeOfDay { hours: 0, minutes: 0, seconds: 0 };
+        let period = v1::Period {
+            display_name: "Every day".into(),
+            group,
+            weekdays: (1..=7).collect(),
+            start: Some(midnight),
+            end: Some(midnight),
+            start_date: Some(v1::Date { year: 2020, month: 1, day: 1 }),
+            end_date: Some(v1::Date { year: 2099, month: 12, day: 31 }),
+            ..Default::default()
+        };
+        let period = v1::CreatePeriodRequest { period: Some(period), ..Default::default() };
+        self.attendance.create_period(period).await.unwrap();
+        let sessions =
+            self.attendance.list_sessions(v1::ListSessionsRequest::default()).await.unwrap().into_inner();
+        sessions.sessions.first().expect("today's session").name.clone()
+    }
+
     /// Records what somebody says of themself.
     pub async fn record_consent(&mut self, person: &str, decision: v1::consent::Decision) -> v1::Consent {
         let consent = v1::Consent {

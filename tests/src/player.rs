@@ -27,8 +27,16 @@ pub struct Player {
     film: Film,
     /// What was filmed already.
     films: Mutex<BTreeMap<Scene, Frames>>,
-    orders: Option<Sender<(Frames, Sender<()>)>>,
+    orders: Option<Sender<Order>>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Frames to be played, and whom to tell when they were.
+struct Order {
+    frames: Frames,
+    /// From one to the next.
+    between: Duration,
+    done: Sender<()>,
 }
 
 impl Player {
@@ -64,9 +72,19 @@ impl Player {
 
     /// Plays frames to their end.
     pub fn play(&self, frames: &Frames) {
-        let (send, done) = mpsc::channel();
-        self.orders.as_ref().unwrap().send((Arc::clone(frames), send)).unwrap();
-        done.recv().unwrap();
+        self.order(frames, Duration::from_secs(1) / self.film.fps);
+    }
+
+    /// Plays frames to their end as fast as they are read, which is faster than anybody can look at them.
+    pub fn burst(&self, frames: &Frames) {
+        self.order(frames, Duration::ZERO);
+    }
+
+    fn order(&self, frames: &Frames, between: Duration) {
+        let (done, is_done) = mpsc::channel();
+        let order = Order { frames: Arc::clone(frames), between, done };
+        self.orders.as_ref().unwrap().send(order).unwrap();
+        is_done.recv().unwrap();
     }
 
     /// Plays a scene, and then for three seconds nobody: whatever it leads to has been decided then.
@@ -94,10 +112,10 @@ fn filmed(film: &Film, scene: Scene) -> Frames {
 }
 
 /// Until nobody can order any more.
-fn play(pipe: &Path, between: Duration, nobody: &Frames, orders: &Receiver<(Frames, Sender<()>)>) {
+fn play(pipe: &Path, between: Duration, nobody: &Frames, orders: &Receiver<Order>) {
     let mut to: Option<File> = None;
     let mut due = Instant::now();
-    let mut frame = |bytes: &[u8]| {
+    let mut frame = |bytes: &[u8], between: Duration| {
         due = (due + between).max(Instant::now());
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         to = to.take().or_else(|| open(pipe));
@@ -109,12 +127,12 @@ fn play(pipe: &Path, between: Duration, nobody: &Frames, orders: &Receiver<(Fram
     loop {
         for bytes in nobody.iter() {
             match orders.try_recv() {
-                Ok((frames, done)) => {
-                    frames.iter().for_each(|bytes| frame(bytes));
+                Ok(Order { frames, between, done }) => {
+                    frames.iter().for_each(|bytes| frame(bytes, between));
                     // Whoever ordered it may have failed meanwhile.
                     let _ = done.send(());
                 }
-                Err(TryRecvError::Empty) => frame(bytes),
+                Err(TryRecvError::Empty) => frame(bytes, between),
                 Err(TryRecvError::Disconnected) => return,
             }
         }

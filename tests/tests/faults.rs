@@ -166,6 +166,22 @@ async fn f048_whoever_comes_in_before_the_clock_is_set_is_dated_by_one_anchor_on
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn f048_a_clock_that_shows_a_time_before_the_program_was_made_was_never_set() {
+    let mut terminal = Terminal::unstarted(Film::default(), "");
+    terminal.agent.set_own_boots();
+    terminal.agent.restart();
+    let quality = async |terminal: &Terminal| {
+        let mut client = terminal.agent.client().await;
+        let status = v1::GetTerminalStatusRequest { name: client.this_terminal().await };
+        client.terminals.get_terminal_status(status).await.unwrap().into_inner().clock_quality()
+    };
+    assert_ne!(quality(&terminal).await, v1::ClockQuality::Unset);
+    terminal.agent.stop();
+    assert!(start_with_clock(&mut terminal, IN_1971));
+    assert_eq!(quality(&terminal).await, v1::ClockQuality::Unset);
+}
+
 /// For faketime(1): where a clock without a battery may begin.
 const IN_1971: &str = "-20000d";
 
@@ -177,6 +193,7 @@ fn start_with_clock(terminal: &mut Terminal, off_by: &str) -> bool {
         format!("FAKETIME_TIMESTAMP_FILE={}", clock_file(terminal).display()),
         "FAKETIME_NO_CACHE=1".into(),
         "DONT_FAKE_MONOTONIC=1".into(),
+        "NO_FAKE_STAT=1".into(),
         format!("LD_PRELOAD={}", faketime().display()),
     ];
     start_under(terminal, &under)

@@ -85,34 +85,7 @@ async fn assert_event_is_recorded_once(client: &mut Client, person: &str) {
 }
 
 async fn assert_mark_is_amended(client: &mut Client, person: &str) {
-    let group = v1::Group { display_name: "Class 1".into(), ..Default::default() };
-    let group = v1::CreateGroupRequest { group: Some(group), ..Default::default() };
-    let group = client.gallery.create_group(group).await.unwrap().into_inner();
-    let update = v1::UpdatePersonRequest {
-        person: Some(v1::Person {
-            name: person.to_owned(),
-            groups: vec![group.name.clone()],
-            ..Default::default()
-        }),
-        update_mask: Some(prost_types::FieldMask { paths: vec!["groups".into()] }),
-    };
-    client.gallery.update_person(update).await.unwrap();
-    let midnight = v1::TimeOfDay { hours: 0, minutes: 0, seconds: 0 };
-    let period = v1::Period {
-        display_name: "Every day".into(),
-        group: group.name.clone(),
-        weekdays: (1..=7).collect(),
-        start: Some(midnight),
-        end: Some(midnight),
-        start_date: Some(v1::Date { year: 2020, month: 1, day: 1 }),
-        end_date: Some(v1::Date { year: 2099, month: 12, day: 31 }),
-        ..Default::default()
-    };
-    let period = v1::CreatePeriodRequest { period: Some(period), ..Default::default() };
-    client.attendance.create_period(period).await.unwrap();
-    let sessions =
-        client.attendance.list_sessions(v1::ListSessionsRequest::default()).await.unwrap().into_inner();
-    let session = sessions.sessions.first().expect("today's session").name.clone();
+    let session = client.expect_every_day(&[person.to_owned()]).await;
     let register = v1::GetRegisterRequest { session: session.clone() };
     let register = client.attendance.get_register(register).await.unwrap().into_inner();
     let [line] = &register.lines[..] else { panic!("{register:?}") };

@@ -96,6 +96,7 @@ async fn f088_of_a_crowd_before_a_fast_camera_frames_are_dropped_and_counted_and
     // Twice, so that a busy machine has seen each of the five often enough.
     terminal.player.play(&crowd);
     terminal.player.play(&crowd);
+    terminal.player.burst(&crowd);
     terminal.player.nobody();
     let frames = |what: &str| terminal.metric(&format!("rollcall_frames_total{{what=\"{what}\"}}"));
     let (taken, dropped, stale) = (frames("taken"), frames("dropped"), frames("stale"));
@@ -232,7 +233,7 @@ async fn whoever_has_only_a_badge_or_pin_comes_in_is_in_the_register_and_is_neve
     let terminal = Terminal::start(Film::default(), settings);
     let mut client = terminal.agent.client().await;
     let people = [client.create_person("Badge Only", "").await.name, terminal.add_pin("PIN Only").await];
-    let session = every_day(&mut client, &people).await;
+    let session = client.expect_every_day(&people).await;
     let badge = v1::CreateCredentialRequest {
         person: people[0].clone(),
         kind: v1::CredentialKind::Badge.into(),
@@ -253,28 +254,4 @@ async fn whoever_has_only_a_badge_or_pin_comes_in_is_in_the_register_and_is_neve
     assert_eq!(register.lines.len(), 2, "{register:?}");
     assert!(register.lines.iter().all(|line| line.arrive_time.is_some()), "{register:?}");
     assert_eq!(terminal.metric("rollcall_embeddings_total"), 0.0);
-}
-
-/// A group with these people that is expected all day, every day; today's session.
-async fn every_day(client: &mut Client, people: &[String]) -> String {
-    let group = client.create_group("Everybody").await;
-    for person in people {
-        client.put_into(person, &group).await;
-    }
-    let midnight = v1::TimeOfDay { hours: 0, minutes: 0, seconds: 0 };
-    let period = v1::Period {
-        display_name: "Every day".into(),
-        group,
-        weekdays: (1..=7).collect(),
-        start: Some(midnight),
-        end: Some(midnight),
-        start_date: Some(v1::Date { year: 2020, month: 1, day: 1 }),
-        end_date: Some(v1::Date { year: 2099, month: 12, day: 31 }),
-        ..Default::default()
-    };
-    let period = v1::CreatePeriodRequest { period: Some(period), ..Default::default() };
-    client.attendance.create_period(period).await.unwrap();
-    let sessions =
-        client.attendance.list_sessions(v1::ListSessionsRequest::default()).await.unwrap().into_inner();
-    sessions.sessions.first().expect("today's session").name.clone()
 }

@@ -159,17 +159,20 @@ impl Desk {
                 return self.announce(Announced::NotNow, true);
             }
         };
-        let found = self.person(holder.person).await;
-        let refused = Refused::of(holder.state).or(found.is_none().then_some(Refused::Left));
-        if let Some(reason) = refused {
-            self.limiter.wrong(Instant::now());
-            let event = events::credential_refused(Some(holder.person), reason);
-            return self.refuse(event, Announced::CredentialInvalid).await;
-        }
-        self.limiter.right(holder.person, Instant::now());
+        let found = match Refused::of(holder.state) {
+            None => self.person(holder.person).await.ok_or(Refused::Left),
+            Some(reason) => Err(reason),
+        };
         match found {
-            Some(person) => self.holder(&person, holder.credential).await,
-            None => Announced::CredentialInvalid,
+            Ok(person) => {
+                self.limiter.right(person.id, Instant::now());
+                self.holder(&person, holder.credential).await
+            }
+            Err(reason) => {
+                self.limiter.wrong(Instant::now());
+                let event = events::credential_refused(Some(holder.person), reason);
+                self.refuse(event, Announced::CredentialInvalid).await
+            }
         }
     }
 

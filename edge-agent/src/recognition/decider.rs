@@ -192,10 +192,7 @@ impl Decider {
         }
         match self.assess(&named, at) {
             Assessment::Pass(liveness) => Some(self.recognised(track, passage, named, liveness)),
-            Assessment::Fail => {
-                self.attempts.failed(person, at);
-                Some(passage.refused(track, person, Liveness::NetworkFailed, named.trace))
-            }
+            Assessment::Fail => Some(self.fail_network(track, passage, named, at)),
             Assessment::Ask => self.ask(track, passage, named, observation),
         }
     }
@@ -324,14 +321,19 @@ impl Decider {
             (Step::Turned, Finding::Person(named)) => {
                 self.free(at);
                 if self.assess(&named, at) == Assessment::Fail {
-                    self.attempts.failed(person, at);
-                    return Some(passage.refused(track, person, Liveness::NetworkFailed, named.trace));
+                    return Some(self.fail_network(track, passage, *named, at));
                 }
                 self.attempts.succeeded(person);
                 Some(self.recognised(track, passage, *named, Liveness::ChallengePassed))
             }
             (Step::Turned | Step::Going, _) => None,
         }
+    }
+
+    /// The network takes the face for a picture.
+    fn fail_network(&mut self, track: TrackId, passage: &mut Passage, named: Named, at: Instant) -> Verdict {
+        self.attempts.failed(named.person, at);
+        passage.refused(track, named.person, Liveness::NetworkFailed, named.trace)
     }
 
     /// Ends the attempt of whoever was asked.

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rollcall_attendance::Log;
+use rollcall_core::limits;
 
 use crate::entrance::events;
 
@@ -19,7 +21,8 @@ impl Alarms {
         Self { log, raised: Arc::default() }
     }
 
-    /// Says whether `alarm` (as in `AlarmRaised`) is on now. The log gets a change of it.
+    /// Says whether `alarm` (as in `AlarmRaised`) is on now. The log gets a change of it, and is waited for no longer than
+    /// somebody at the door would: whoever sets alarms also lets people in.
     pub async fn set(&self, alarm: &'static str, is_on: bool) {
         let has_changed = {
             let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
@@ -32,7 +35,8 @@ impl Alarms {
             true => tracing::warn!(alarm, "raised"),
             false => tracing::info!(alarm, "over"),
         }
-        if let Err(error) = self.log.append(events::alarm(alarm, !is_on)).await {
+        let patience = Duration::from_millis(limits::LOG_PATIENCE_MS);
+        if let Err(error) = self.log.append_patiently(events::alarm(alarm, !is_on), patience).await {
             tracing::warn!(alarm, error = error.fault().reason.as_str(), "the log did not take an alarm");
         }
     }

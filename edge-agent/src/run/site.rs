@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use rollcall_accounts::Accounts;
@@ -78,7 +78,7 @@ impl Site {
         if identity.moved {
             tracing::warn!("the data were made on another machine: was the card moved or copied?");
         }
-        let clock = Arc::new(SystemClock::new(UtcInstant::from_micros(0)));
+        let clock = Arc::new(SystemClock::new(program_made()));
         let log = open_log(&folder, &identity, &clock).await?;
         let options = GalleryOptions {
             db: gallery_db.clone(),
@@ -184,6 +184,13 @@ impl Running {
         }
         left
     }
+}
+
+/// When this program was made, as its file says: a clock that shows an earlier time was never set.
+fn program_made() -> UtcInstant {
+    let made = std::env::current_exe().and_then(|program| program.metadata()?.modified());
+    let since_1970 = made.ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    UtcInstant::from_micros(i64::try_from(since_1970.as_micros()).unwrap_or(0))
 }
 
 async fn open_log(folder: &DataFolder, identity: &Identity, clock: &Arc<SystemClock>) -> anyhow::Result<Log> {
