@@ -11,6 +11,8 @@ pub struct Access {
     pub roles: &'static [Role],
     /// The scope that a token must have; `None`: any token may.
     pub scope: Option<&'static str>,
+    /// Whoever reaches the server may; then there are no roles and no scope.
+    pub anyone: bool,
 }
 
 /// The rule for the HTTP path of a call, `/rollcall.v1.GalleryService/Identify`. `None`: no such RPC.

@@ -88,10 +88,11 @@ fn every_rpc_has_a_rule_and_the_committed_rules_are_those() {
                 .iter()
                 .map(|value| role(&pool, value))
                 .collect();
-            assert!(!roles.is_empty(), "nobody may call {path}");
+            let anyone = rule.get_field_by_name("anyone").unwrap().as_bool().unwrap();
+            assert_eq!(roles.is_empty(), anyone, "{path} is either for listed roles or for anyone");
             let scope = rule.get_field_by_name("scope").unwrap().as_str().unwrap().to_owned();
             let scope = if scope.is_empty() { "None".to_owned() } else { format!("Some(\"{scope}\")") };
-            (path, format!("Access {{ roles: &[{}], scope: {scope} }}", roles.join(", ")))
+            (path, format!("Access {{ roles: &[{}], scope: {scope}, anyone: {anyone} }}", roles.join(", ")))
         })
         .collect();
     rules.sort();

@@ -25,6 +25,33 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
         &["rollcall-accounts", "rollcall-core", "rollcall-proto", "rollcall-store"],
     ),
     (
+        "rollcall-sync",
+        "services/sync",
+        &[
+            "rollcall-attendance",
+            "rollcall-core",
+            "rollcall-gallery",
+            "rollcall-proto",
+            "rollcall-store",
+            "rollcall-terminals",
+        ],
+    ),
+    (
+        "hub",
+        "hub",
+        &[
+            "rollcall-accounts",
+            "rollcall-attendance",
+            "rollcall-core",
+            "rollcall-gallery",
+            "rollcall-proto",
+            "rollcall-server",
+            "rollcall-store",
+            "rollcall-sync",
+            "rollcall-terminals",
+        ],
+    ),
+    (
         "edge-agent",
         "edge-agent",
         &[
@@ -35,6 +62,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
             "rollcall-proto",
             "rollcall-server",
             "rollcall-store",
+            "rollcall-sync",
             "rollcall-terminals",
             "rollcall-vision",
         ],

@@ -5,7 +5,7 @@ mod faces;
 use std::pin::Pin;
 
 use prost::Message;
-use rollcall_core::{Caller, Fault, UtcInstant, page};
+use rollcall_core::{Caller, Fault, Reason, UtcInstant, page};
 use rollcall_proto::v1;
 use rollcall_proto::v1::gallery_service_server::GalleryService;
 use rollcall_proto::v1::import_people_request::Part;
@@ -54,6 +54,10 @@ fn status(error: GalleryError) -> Status {
 
 fn faulty(fault: Fault) -> Status {
     rollcall_proto::status(fault.reason.code().grpc(), fault.message, fault.reason.as_str(), fault.metadata)
+}
+
+fn hub_alone(what: &str) -> Status {
+    faulty(Fault::new(Reason::NotServedHere, format!("{what} is done at the hub")))
 }
 
 /// Who calls, as ledgers keep it.
@@ -367,5 +371,26 @@ impl GalleryService for GalleryServer {
         let changes = self.gallery.watch_changes(request.get_ref().revision).await.map_err(status)?;
         let changes = changes.map(|change| change.map(v1::GalleryChange::from).map_err(status));
         Ok(Response::new(Box::pin(changes)))
+    }
+
+    async fn list_proposals(
+        &self,
+        _: Request<v1::ListProposalsRequest>,
+    ) -> Result<Response<v1::ListProposalsResponse>, Status> {
+        Err(hub_alone("listing proposals"))
+    }
+
+    async fn accept_proposal(
+        &self,
+        _: Request<v1::AcceptProposalRequest>,
+    ) -> Result<Response<v1::Person>, Status> {
+        Err(hub_alone("accepting a proposal"))
+    }
+
+    async fn refuse_proposal(
+        &self,
+        _: Request<v1::RefuseProposalRequest>,
+    ) -> Result<Response<()>, Status> {
+        Err(hub_alone("refusing a proposal"))
     }
 }

@@ -98,7 +98,8 @@ fn rpcs_of(set: &FileDescriptorSet, service: &'static str) -> Result<Vec<Rpc>, S
 
 fn listed(service: &str, method: &MethodDescriptorProto) -> Result<Rpc, ServerError> {
     let path = format!("/{service}/{}", method.name());
-    let rule = rollcall_proto::access(&path).ok_or_else(|| ServerError::NoRule { rpc: path.clone() })?;
+    let access = rollcall_proto::access(&path).ok_or_else(|| ServerError::NoRule { rpc: path.clone() })?;
+    let rule = if access.anyone { Rule::Anyone } else { Rule::Listed(access) };
     let shape = match (method.client_streaming(), method.server_streaming()) {
         (false, false) => Shape::Unary,
         (true, false) => Shape::Upload,
@@ -106,7 +107,7 @@ fn listed(service: &str, method: &MethodDescriptorProto) -> Result<Rpc, ServerEr
         (true, true) => Shape::Both,
     };
     let request_size_bytes = request_size_bytes(&path);
-    Ok(Rpc { path: path.into(), shape, rule: Rule::Listed(rule), request_size_bytes })
+    Ok(Rpc { path: path.into(), shape, rule, request_size_bytes })
 }
 
 /// The largest message that a call takes.

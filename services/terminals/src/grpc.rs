@@ -152,6 +152,22 @@ impl<D: Device> TerminalService for Grpc<D> {
         Ok(Response::new(Box::pin(enrolling.map(|progress| progress.map_err(status)))))
     }
 
+    type JoinHubStream = Pin<Box<dyn Stream<Item = Result<v1::JoinHubProgress, Status>> + Send>>;
+
+    async fn join_hub(
+        &self,
+        _: Request<v1::JoinHubRequest>,
+    ) -> Result<Response<Self::JoinHubStream>, Status> {
+        Err(refused(TerminalError::NotServedHere("joining a hub")))
+    }
+
+    async fn leave_hub(
+        &self,
+        _: Request<v1::LeaveHubRequest>,
+    ) -> Result<Response<v1::LeaveHubResponse>, Status> {
+        Err(refused(TerminalError::NotServedHere("leaving a hub")))
+    }
+
     async fn list_adoption_requests(
         &self,
         _: Request<v1::ListAdoptionRequestsRequest>,
