@@ -8,6 +8,9 @@ pub struct Access {
     /// The scope that a script's token must have, for example "gallery.read".
     #[prost(string, tag = "2")]
     pub scope: ::prost::alloc::string::String,
+    /// Whoever reaches the server may; then there are no roles and no scope.
+    #[prost(bool, tag = "3")]
+    pub anyone: bool,
 }
 /// A day of the site's calendar.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1246,6 +1249,628 @@ pub mod account_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
+/// Who asks.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Applicant {
+    /// 16 bytes.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub terminal_id: ::prost::bytes::Bytes,
+    /// The board's serial number, hashed.
+    #[prost(string, tag = "2")]
+    pub hw_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub display_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub software: ::prost::alloc::string::String,
+    /// A certificate signing request, DER. Only its public key is taken.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub csr: ::prost::bytes::Bytes,
+    /// People and events that it would bring.
+    #[prost(int64, tag = "6")]
+    pub people: i64,
+    #[prost(int64, tag = "7")]
+    pub events: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BeginAdoptionRequest {
+    #[prost(message, optional, tag = "1")]
+    pub applicant: ::core::option::Option<Applicant>,
+    /// SHA-256 of the terminal's nonce.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub commitment: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct BeginAdoptionResponse {
+    /// 16 random bytes, for the next steps; a secret between the two.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_id: ::prost::bytes::Bytes,
+    /// 32 random bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub hub_nonce: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevealAdoptionRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_id: ::prost::bytes::Bytes,
+    /// 32 random bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub nonce: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RevealAdoptionResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AwaitAdoptionRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub request_id: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AwaitAdoptionResponse {
+    /// Absent: not yet.
+    #[prost(message, optional, tag = "1")]
+    pub adoption: ::core::option::Option<Adoption>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RedeemAdoptionTokenRequest {
+    #[prost(string, tag = "1")]
+    pub secret: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub applicant: ::core::option::Option<Applicant>,
+}
+/// A terminal belongs to a hub.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Adoption {
+    /// The terminal's certificate first, then its authority, DER.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub chain: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Authorities to take the hub's certificate from, DER.
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub authorities: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Where the hub can be reached, host:port, the best first.
+    #[prost(string, repeated, tag = "3")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The site's name.
+    #[prost(string, tag = "4")]
+    pub site: ::prost::alloc::string::String,
+}
+/// Generated client implementations.
+pub mod adoption_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    #[derive(Debug, Clone)]
+    pub struct AdoptionServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> AdoptionServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> AdoptionServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            AdoptionServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// Asks to be adopted: the first step of the way by digits. A terminal that asks again takes the place of its own
+        /// earlier request.
+        /// Errors: LIMIT_REACHED.
+        pub async fn begin_adoption(
+            &mut self,
+            request: impl tonic::IntoRequest<super::BeginAdoptionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BeginAdoptionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.AdoptionService/BeginAdoption",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.AdoptionService", "BeginAdoption"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Shows the nonce. From now on operators see the request and its digits.
+        /// Errors: NOT_FOUND, CREDENTIALS_INVALID (not the nonce that was committed to).
+        pub async fn reveal_adoption(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RevealAdoptionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevealAdoptionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.AdoptionService/RevealAdoption",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("rollcall.v1.AdoptionService", "RevealAdoption"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// Whether an operator has accepted. Answers at once; ask each second.
+        /// Errors: NOT_FOUND (refused or forgotten: begin anew).
+        pub async fn await_adoption(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AwaitAdoptionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AwaitAdoptionResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.AdoptionService/AwaitAdoption",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.AdoptionService", "AwaitAdoption"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The way by token. Repeating it with the same key answers the same, as long as the token lives.
+        /// Errors: CREDENTIALS_INVALID, TOKEN_EXPIRED, TOO_MANY_REQUESTS.
+        pub async fn redeem_adoption_token(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RedeemAdoptionTokenRequest>,
+        ) -> std::result::Result<tonic::Response<super::Adoption>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.AdoptionService/RedeemAdoptionToken",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("rollcall.v1.AdoptionService", "RedeemAdoptionToken"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod adoption_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with AdoptionServiceServer.
+    #[async_trait]
+    pub trait AdoptionService: std::marker::Send + std::marker::Sync + 'static {
+        /// Asks to be adopted: the first step of the way by digits. A terminal that asks again takes the place of its own
+        /// earlier request.
+        /// Errors: LIMIT_REACHED.
+        async fn begin_adoption(
+            &self,
+            request: tonic::Request<super::BeginAdoptionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::BeginAdoptionResponse>,
+            tonic::Status,
+        >;
+        /// Shows the nonce. From now on operators see the request and its digits.
+        /// Errors: NOT_FOUND, CREDENTIALS_INVALID (not the nonce that was committed to).
+        async fn reveal_adoption(
+            &self,
+            request: tonic::Request<super::RevealAdoptionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RevealAdoptionResponse>,
+            tonic::Status,
+        >;
+        /// Whether an operator has accepted. Answers at once; ask each second.
+        /// Errors: NOT_FOUND (refused or forgotten: begin anew).
+        async fn await_adoption(
+            &self,
+            request: tonic::Request<super::AwaitAdoptionRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AwaitAdoptionResponse>,
+            tonic::Status,
+        >;
+        /// The way by token. Repeating it with the same key answers the same, as long as the token lives.
+        /// Errors: CREDENTIALS_INVALID, TOKEN_EXPIRED, TOO_MANY_REQUESTS.
+        async fn redeem_adoption_token(
+            &self,
+            request: tonic::Request<super::RedeemAdoptionTokenRequest>,
+        ) -> std::result::Result<tonic::Response<super::Adoption>, tonic::Status>;
+    }
+    #[derive(Debug)]
+    pub struct AdoptionServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> AdoptionServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for AdoptionServiceServer<T>
+    where
+        T: AdoptionService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/rollcall.v1.AdoptionService/BeginAdoption" => {
+                    #[allow(non_camel_case_types)]
+                    struct BeginAdoptionSvc<T: AdoptionService>(pub Arc<T>);
+                    impl<
+                        T: AdoptionService,
+                    > tonic::server::UnaryService<super::BeginAdoptionRequest>
+                    for BeginAdoptionSvc<T> {
+                        type Response = super::BeginAdoptionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::BeginAdoptionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdoptionService>::begin_adoption(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = BeginAdoptionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.AdoptionService/RevealAdoption" => {
+                    #[allow(non_camel_case_types)]
+                    struct RevealAdoptionSvc<T: AdoptionService>(pub Arc<T>);
+                    impl<
+                        T: AdoptionService,
+                    > tonic::server::UnaryService<super::RevealAdoptionRequest>
+                    for RevealAdoptionSvc<T> {
+                        type Response = super::RevealAdoptionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RevealAdoptionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdoptionService>::reveal_adoption(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RevealAdoptionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.AdoptionService/AwaitAdoption" => {
+                    #[allow(non_camel_case_types)]
+                    struct AwaitAdoptionSvc<T: AdoptionService>(pub Arc<T>);
+                    impl<
+                        T: AdoptionService,
+                    > tonic::server::UnaryService<super::AwaitAdoptionRequest>
+                    for AwaitAdoptionSvc<T> {
+                        type Response = super::AwaitAdoptionResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AwaitAdoptionRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdoptionService>::await_adoption(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AwaitAdoptionSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.AdoptionService/RedeemAdoptionToken" => {
+                    #[allow(non_camel_case_types)]
+                    struct RedeemAdoptionTokenSvc<T: AdoptionService>(pub Arc<T>);
+                    impl<
+                        T: AdoptionService,
+                    > tonic::server::UnaryService<super::RedeemAdoptionTokenRequest>
+                    for RedeemAdoptionTokenSvc<T> {
+                        type Response = super::Adoption;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RedeemAdoptionTokenRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as AdoptionService>::redeem_adoption_token(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RedeemAdoptionTokenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for AdoptionServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "rollcall.v1.AdoptionService";
+    impl<T> tonic::server::NamedService for AdoptionServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
 /// The bytes of one entry of the log. The log's number for it and the hash chain are beside it, not in it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EventRecord {
@@ -1451,7 +2076,7 @@ pub struct LogOpened {
     pub parent_head: i64,
     #[prost(bytes = "bytes", tag = "3")]
     pub parent_hash: ::prost::bytes::Bytes,
-    /// FIRST, CARD_MOVED, ROLLED_BACK, DAMAGED, FORKED.
+    /// FIRST, CARD_MOVED, ROLLED_BACK, DAMAGED, FORKED, CLOSED (the hub had more of the one before).
     #[prost(string, tag = "4")]
     pub reason: ::prost::alloc::string::String,
 }
@@ -4478,6 +5103,57 @@ pub struct GalleryChange {
     #[prost(message, optional, tag = "4")]
     pub change_time: ::core::option::Option<::prost_types::Timestamp>,
 }
+/// Somebody whom a terminal knew before it was adopted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Proposal {
+    /// proposals/ID, the ID of the person.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// terminals/ID.
+    #[prost(string, tag = "2")]
+    pub terminal: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub display_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub external_id: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "5")]
+    pub group_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(int32, tag = "6")]
+    pub templates: i32,
+    /// Who it may be, people/ID: the same external id, or a face that looks alike.
+    #[prost(string, repeated, tag = "7")]
+    pub candidates: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListProposalsRequest {
+    /// 0: 100.
+    #[prost(int32, tag = "1")]
+    pub page_size: i32,
+    #[prost(string, tag = "2")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListProposalsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub proposals: ::prost::alloc::vec::Vec<Proposal>,
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AcceptProposalRequest {
+    /// proposals/ID.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// people/ID of who it is; empty: a new person.
+    #[prost(string, tag = "2")]
+    pub person: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RefuseProposalRequest {
+    /// proposals/ID.
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+}
 /// What the consent ledger amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
@@ -5453,6 +6129,80 @@ pub mod gallery_service_client {
                 .insert(GrpcMethod::new("rollcall.v1.GalleryService", "WatchChanges"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// People of a terminal that was adopted, whom nobody has taken in yet. At the hub alone: elsewhere NOT_SERVED_HERE. At
+        /// most 1,000 a page.
+        /// Errors: PAGE_TOKEN_INVALID.
+        pub async fn list_proposals(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListProposalsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListProposalsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.GalleryService/ListProposals",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.GalleryService", "ListProposals"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Takes a proposal in: as the new person that it is, with its id, or as one who is there, who then gets its templates
+        /// and events. At the hub alone.
+        /// Errors: NOT_FOUND, ALREADY_EXISTS (the external id is somebody's), CONSENT_MISSING, NOT_SERVED_HERE.
+        pub async fn accept_proposal(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AcceptProposalRequest>,
+        ) -> std::result::Result<tonic::Response<super::Person>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.GalleryService/AcceptProposal",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.GalleryService", "AcceptProposal"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Does not take a proposal in; the terminal forgets the person. At the hub alone.
+        /// Errors: NOT_FOUND, NOT_SERVED_HERE.
+        pub async fn refuse_proposal(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RefuseProposalRequest>,
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.GalleryService/RefuseProposal",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.GalleryService", "RefuseProposal"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -5707,6 +6457,29 @@ pub mod gallery_service_server {
             tonic::Response<Self::WatchChangesStream>,
             tonic::Status,
         >;
+        /// People of a terminal that was adopted, whom nobody has taken in yet. At the hub alone: elsewhere NOT_SERVED_HERE. At
+        /// most 1,000 a page.
+        /// Errors: PAGE_TOKEN_INVALID.
+        async fn list_proposals(
+            &self,
+            request: tonic::Request<super::ListProposalsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListProposalsResponse>,
+            tonic::Status,
+        >;
+        /// Takes a proposal in: as the new person that it is, with its id, or as one who is there, who then gets its templates
+        /// and events. At the hub alone.
+        /// Errors: NOT_FOUND, ALREADY_EXISTS (the external id is somebody's), CONSENT_MISSING, NOT_SERVED_HERE.
+        async fn accept_proposal(
+            &self,
+            request: tonic::Request<super::AcceptProposalRequest>,
+        ) -> std::result::Result<tonic::Response<super::Person>, tonic::Status>;
+        /// Does not take a proposal in; the terminal forgets the person. At the hub alone.
+        /// Errors: NOT_FOUND, NOT_SERVED_HERE.
+        async fn refuse_proposal(
+            &self,
+            request: tonic::Request<super::RefuseProposalRequest>,
+        ) -> std::result::Result<tonic::Response<()>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct GalleryServiceServer<T> {
@@ -7147,6 +7920,143 @@ pub mod gallery_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/rollcall.v1.GalleryService/ListProposals" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListProposalsSvc<T: GalleryService>(pub Arc<T>);
+                    impl<
+                        T: GalleryService,
+                    > tonic::server::UnaryService<super::ListProposalsRequest>
+                    for ListProposalsSvc<T> {
+                        type Response = super::ListProposalsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListProposalsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GalleryService>::list_proposals(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListProposalsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.GalleryService/AcceptProposal" => {
+                    #[allow(non_camel_case_types)]
+                    struct AcceptProposalSvc<T: GalleryService>(pub Arc<T>);
+                    impl<
+                        T: GalleryService,
+                    > tonic::server::UnaryService<super::AcceptProposalRequest>
+                    for AcceptProposalSvc<T> {
+                        type Response = super::Person;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AcceptProposalRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GalleryService>::accept_proposal(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AcceptProposalSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.GalleryService/RefuseProposal" => {
+                    #[allow(non_camel_case_types)]
+                    struct RefuseProposalSvc<T: GalleryService>(pub Arc<T>);
+                    impl<
+                        T: GalleryService,
+                    > tonic::server::UnaryService<super::RefuseProposalRequest>
+                    for RefuseProposalSvc<T> {
+                        type Response = ();
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RefuseProposalRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GalleryService>::refuse_proposal(&inner, request)
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RefuseProposalSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 _ => {
                     Box::pin(async move {
                         let mut response = http::Response::new(
@@ -7542,1210 +8452,6 @@ pub mod health_service_server {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Hello {
-    #[prost(int32, tag = "1")]
-    pub proto_min: i32,
-    #[prost(int32, tag = "2")]
-    pub proto_max: i32,
-    /// Committed before it was first sent, and sent until it is answered.
-    #[prost(message, optional, tag = "3")]
-    pub pending: ::core::option::Option<Contact>,
-    /// The board's serial number.
-    #[prost(string, tag = "4")]
-    pub hw_id: ::prost::alloc::string::String,
-    #[prost(message, optional, tag = "5")]
-    pub stamp: ::core::option::Option<ClockStamp>,
-    #[prost(string, tag = "6")]
-    pub software: ::prost::alloc::string::String,
-    /// SHA-256 of each network that the terminal runs.
-    #[prost(bytes = "bytes", repeated, tag = "7")]
-    pub model_hashes: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
-    #[prost(message, repeated, tag = "8")]
-    pub logs: ::prost::alloc::vec::Vec<OfferedLog>,
-    #[prost(message, optional, tag = "9")]
-    pub gallery: ::core::option::Option<GalleryState>,
-    #[prost(message, optional, tag = "10")]
-    pub ledger: ::core::option::Option<LedgerState>,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Contact {
-    /// Counts the terminal's contacts with its hub.
-    #[prost(uint64, tag = "1")]
-    pub contact: u64,
-    /// Random.
-    #[prost(bytes = "bytes", tag = "2")]
-    pub nonce: ::prost::bytes::Bytes,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct OfferedLog {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub log_id: ::prost::bytes::Bytes,
-    #[prost(bytes = "bytes", tag = "2")]
-    pub parent_log_id: ::prost::bytes::Bytes,
-    /// The first number still kept.
-    #[prost(uint64, tag = "3")]
-    pub first: u64,
-    #[prost(uint64, tag = "4")]
-    pub head: u64,
-    #[prost(bytes = "bytes", tag = "5")]
-    pub head_hash: ::prost::bytes::Bytes,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GalleryState {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub gallery_id: ::prost::bytes::Bytes,
-    #[prost(uint64, tag = "2")]
-    pub revision: u64,
-    /// Sum modulo 2^256 of SHA-256 of each row.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub set_hash: ::prost::bytes::Bytes,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct LedgerState {
-    #[prost(uint64, tag = "1")]
-    pub count: u64,
-    #[prost(bytes = "bytes", tag = "2")]
-    pub hash: ::prost::bytes::Bytes,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Welcome {
-    #[prost(int32, tag = "1")]
-    pub proto: i32,
-    #[prost(uint64, tag = "2")]
-    pub contact: u64,
-    #[prost(message, repeated, tag = "3")]
-    pub logs: ::prost::alloc::vec::Vec<HeldLog>,
-    #[prost(message, optional, tag = "4")]
-    pub gallery: ::core::option::Option<GalleryState>,
-    #[prost(message, optional, tag = "5")]
-    pub ledger: ::core::option::Option<LedgerState>,
-    #[prost(int64, tag = "6")]
-    pub hub_wall_us: i64,
-    #[prost(enumeration = "ClockQuality", tag = "7")]
-    pub hub_wall_quality: i32,
-    #[prost(int64, tag = "8")]
-    pub settings_revision: i64,
-    /// Whether the certificate must be renewed.
-    #[prost(bool, tag = "9")]
-    pub renew_certificate: bool,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct HeldLog {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub log_id: ::prost::bytes::Bytes,
-    /// The highest number that the hub has; 0: none.
-    #[prost(uint64, tag = "2")]
-    pub have: u64,
-    #[prost(bytes = "bytes", tag = "3")]
-    pub have_hash: ::prost::bytes::Bytes,
-    /// The hub's hash at the terminal's head, when it has that far.
-    #[prost(bytes = "bytes", tag = "4")]
-    pub at_head: ::prost::bytes::Bytes,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PushRequest {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub log_id: ::prost::bytes::Bytes,
-    #[prost(uint64, tag = "2")]
-    pub first_seq: u64,
-    /// The chain before the first.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub prev_hash: ::prost::bytes::Bytes,
-    /// Numbers before first_seq no longer exist anywhere but, perhaps, at the hub.
-    #[prost(bool, tag = "4")]
-    pub gap: bool,
-    /// EventRecord, encoded, as it lies in the log.
-    #[prost(bytes = "bytes", repeated, tag = "5")]
-    pub events: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Ack {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub log_id: ::prost::bytes::Bytes,
-    #[prost(uint64, tag = "2")]
-    pub have: u64,
-    #[prost(bytes = "bytes", tag = "3")]
-    pub have_hash: ::prost::bytes::Bytes,
-    /// Up to here the terminal may delete.
-    #[prost(uint64, tag = "4")]
-    pub prune_through: u64,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PullGalleryRequest {
-    #[prost(message, optional, tag = "1")]
-    pub have: ::core::option::Option<GalleryState>,
-}
-/// Either deltas and an end, or a snapshot.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct PullGalleryResponse {
-    #[prost(oneof = "pull_gallery_response::Part", tags = "1, 2, 3, 4, 5")]
-    pub part: ::core::option::Option<pull_gallery_response::Part>,
-}
-/// Nested message and enum types in `PullGalleryResponse`.
-pub mod pull_gallery_response {
-    #[derive(Clone, PartialEq, ::prost::Oneof)]
-    pub enum Part {
-        #[prost(message, tag = "1")]
-        Delta(super::GalleryRows),
-        #[prost(message, tag = "2")]
-        End(super::GalleryState),
-        #[prost(message, tag = "3")]
-        SnapshotBegin(super::SnapshotBegin),
-        #[prost(message, tag = "4")]
-        Snapshot(super::GalleryRows),
-        #[prost(message, tag = "5")]
-        SnapshotEnd(super::GalleryState),
-    }
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct SnapshotBegin {
-    #[prost(message, optional, tag = "1")]
-    pub state: ::core::option::Option<GalleryState>,
-    #[prost(int64, tag = "2")]
-    pub row_count: i64,
-}
-/// At most 512 KiB.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct GalleryRows {
-    #[prost(message, repeated, tag = "1")]
-    pub rows: ::prost::alloc::vec::Vec<GalleryRow>,
-}
-/// A person as the terminals have it. At most 64 KiB.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GalleryRow {
-    #[prost(uint64, tag = "1")]
-    pub revision: u64,
-    #[prost(bytes = "bytes", tag = "2")]
-    pub person_id: ::prost::bytes::Bytes,
-    /// After this row.
-    #[prost(bytes = "bytes", tag = "5")]
-    pub set_hash: ::prost::bytes::Bytes,
-    /// HMAC-SHA256 by the hub's key.
-    #[prost(bytes = "bytes", tag = "6")]
-    pub mac: ::prost::bytes::Bytes,
-    #[prost(oneof = "gallery_row::Change", tags = "3, 4")]
-    pub change: ::core::option::Option<gallery_row::Change>,
-}
-/// Nested message and enum types in `GalleryRow`.
-pub mod gallery_row {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
-    pub enum Change {
-        /// GalleryPerson, encoded.
-        #[prost(bytes, tag = "3")]
-        Upsert(::prost::bytes::Bytes),
-        #[prost(bool, tag = "4")]
-        Erase(bool),
-    }
-}
-/// What a terminal must know of a person.
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct GalleryPerson {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub person_id: ::prost::bytes::Bytes,
-    #[prost(string, tag = "2")]
-    pub display_name: ::prost::alloc::string::String,
-    #[prost(bytes = "bytes", repeated, tag = "3")]
-    pub group_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
-    /// From this moment on the face must not be matched, microseconds since 1970 UTC; 0: never. It travels with the
-    /// templates, so that a terminal without a network keeps to it.
-    #[prost(int64, tag = "4")]
-    pub face_until_us: i64,
-    /// From this moment on the person is not let in by anything; 0: never.
-    #[prost(int64, tag = "5")]
-    pub leave_us: i64,
-    #[prost(message, repeated, tag = "6")]
-    pub templates: ::prost::alloc::vec::Vec<GalleryTemplate>,
-    #[prost(message, repeated, tag = "7")]
-    pub credentials: ::prost::alloc::vec::Vec<GalleryCredential>,
-    /// The least score and margins that reports have asked for.
-    #[prost(float, tag = "8")]
-    pub threshold_min: f32,
-    #[prost(message, repeated, tag = "9")]
-    pub pair_margins: ::prost::alloc::vec::Vec<PairMargin>,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GalleryTemplate {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub template_id: ::prost::bytes::Bytes,
-    /// SHA-256 of the network.
-    #[prost(bytes = "bytes", tag = "2")]
-    pub model_hash: ::prost::bytes::Bytes,
-    /// f32, little-endian, of length 1.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub embedding: ::prost::bytes::Bytes,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct GalleryCredential {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub credential_id: ::prost::bytes::Bytes,
-    #[prost(enumeration = "gallery_credential::CredentialForm", tag = "2")]
-    pub form: i32,
-    /// What is compared; never the secret itself.
-    #[prost(bytes = "bytes", tag = "3")]
-    pub verifier: ::prost::bytes::Bytes,
-}
-/// Nested message and enum types in `GalleryCredential`.
-pub mod gallery_credential {
-    #[derive(
-        Clone,
-        Copy,
-        Debug,
-        PartialEq,
-        Eq,
-        Hash,
-        PartialOrd,
-        Ord,
-        ::prost::Enumeration
-    )]
-    #[repr(i32)]
-    pub enum CredentialForm {
-        Unspecified = 0,
-        Pin = 1,
-        Card = 2,
-        Badge = 3,
-    }
-    impl CredentialForm {
-        /// String value of the enum field names used in the ProtoBuf definition.
-        ///
-        /// The values are not transformed in any way and thus are considered stable
-        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-        pub fn as_str_name(&self) -> &'static str {
-            match self {
-                Self::Unspecified => "CREDENTIAL_FORM_UNSPECIFIED",
-                Self::Pin => "CREDENTIAL_FORM_PIN",
-                Self::Card => "CREDENTIAL_FORM_CARD",
-                Self::Badge => "CREDENTIAL_FORM_BADGE",
-            }
-        }
-        /// Creates an enum from field names used in the ProtoBuf definition.
-        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-            match value {
-                "CREDENTIAL_FORM_UNSPECIFIED" => Some(Self::Unspecified),
-                "CREDENTIAL_FORM_PIN" => Some(Self::Pin),
-                "CREDENTIAL_FORM_CARD" => Some(Self::Card),
-                "CREDENTIAL_FORM_BADGE" => Some(Self::Badge),
-                _ => None,
-            }
-        }
-    }
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct PairMargin {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub other_person_id: ::prost::bytes::Bytes,
-    #[prost(float, tag = "2")]
-    pub margin: f32,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct OfferGalleryRequest {
-    #[prost(message, optional, tag = "1")]
-    pub rows: ::core::option::Option<GalleryRows>,
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct OfferGalleryResponse {
-    #[prost(int64, tag = "1")]
-    pub taken: i64,
-    #[prost(int64, tag = "2")]
-    pub refused: i64,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ExchangeLedgerRequest {
-    #[prost(message, optional, tag = "1")]
-    pub have: ::core::option::Option<LedgerState>,
-    #[prost(message, repeated, tag = "2")]
-    pub lines: ::prost::alloc::vec::Vec<LedgerLine>,
-}
-#[derive(Clone, PartialEq, ::prost::Message)]
-pub struct ExchangeLedgerResponse {
-    #[prost(message, optional, tag = "1")]
-    pub have: ::core::option::Option<LedgerState>,
-    #[prost(message, repeated, tag = "2")]
-    pub lines: ::prost::alloc::vec::Vec<LedgerLine>,
-}
-/// One erasure.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct LedgerLine {
-    #[prost(bytes = "bytes", tag = "1")]
-    pub person_id: ::prost::bytes::Bytes,
-    #[prost(int64, tag = "2")]
-    pub erased_us: i64,
-    #[prost(bytes = "bytes", tag = "3")]
-    pub mac: ::prost::bytes::Bytes,
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct NotifyRequest {}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct Hint {
-    #[prost(uint64, tag = "1")]
-    pub gallery_revision: u64,
-    #[prost(int64, tag = "2")]
-    pub settings_revision: i64,
-}
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PullSettingsRequest {
-    #[prost(int64, tag = "1")]
-    pub revision: i64,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct PullSettingsResponse {
-    #[prost(int64, tag = "1")]
-    pub revision: i64,
-    /// TerminalSettings, encoded.
-    #[prost(bytes = "bytes", tag = "2")]
-    pub settings: ::prost::bytes::Bytes,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RenewCertificateRequest {
-    /// A certificate signing request, DER. Only its public key is taken.
-    #[prost(bytes = "bytes", tag = "1")]
-    pub csr: ::prost::bytes::Bytes,
-}
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
-pub struct RenewCertificateResponse {
-    /// Leaf first, DER.
-    #[prost(bytes = "bytes", repeated, tag = "1")]
-    pub chain: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
-}
-/// Generated client implementations.
-pub mod sync_service_client {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    use tonic::codegen::http::Uri;
-    #[derive(Debug, Clone)]
-    pub struct SyncServiceClient<T> {
-        inner: tonic::client::Grpc<T>,
-    }
-    impl<T> SyncServiceClient<T>
-    where
-        T: tonic::client::GrpcService<tonic::body::Body>,
-        T::Error: Into<StdError>,
-        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
-        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
-    {
-        pub fn new(inner: T) -> Self {
-            let inner = tonic::client::Grpc::new(inner);
-            Self { inner }
-        }
-        pub fn with_origin(inner: T, origin: Uri) -> Self {
-            let inner = tonic::client::Grpc::with_origin(inner, origin);
-            Self { inner }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> SyncServiceClient<InterceptedService<T, F>>
-        where
-            F: tonic::service::Interceptor,
-            T::ResponseBody: Default,
-            T: tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-                Response = http::Response<
-                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
-                >,
-            >,
-            <T as tonic::codegen::Service<
-                http::Request<tonic::body::Body>,
-            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
-        {
-            SyncServiceClient::new(InterceptedService::new(inner, interceptor))
-        }
-        /// Compress requests with the given encoding.
-        ///
-        /// This requires the server to support it otherwise it might respond with an
-        /// error.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.send_compressed(encoding);
-            self
-        }
-        /// Enable decompressing responses.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.inner = self.inner.accept_compressed(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_decoding_message_size(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.inner = self.inner.max_encoding_message_size(limit);
-            self
-        }
-        /// First on every connection: what the terminal has, answered by what the hub has. Sent again until it is answered.
-        /// An answer of VERSION names which side must be updated.
-        pub async fn open(
-            &mut self,
-            request: impl tonic::IntoRequest<super::Hello>,
-        ) -> std::result::Result<tonic::Response<super::Welcome>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rollcall.v1.SyncService/Open",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rollcall.v1.SyncService", "Open"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Events of one log. At most 500 events and 512 KiB. Acknowledged once committed.
-        /// Errors: LOG_FORKED, POSITION_UNKNOWN (have in the metadata: go on from there).
-        pub async fn push(
-            &mut self,
-            request: impl tonic::IntoRequest<super::PushRequest>,
-        ) -> std::result::Result<tonic::Response<super::Ack>, tonic::Status> {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rollcall.v1.SyncService/Push",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rollcall.v1.SyncService", "Push"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// The gallery's changes since a revision, or all of it.
-        pub async fn pull_gallery(
-            &mut self,
-            request: impl tonic::IntoRequest<super::PullGalleryRequest>,
-        ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<super::PullGalleryResponse>>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rollcall.v1.SyncService/PullGallery",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rollcall.v1.SyncService", "PullGallery"));
-            self.inner.server_streaming(req, path, codec).await
-        }
-        /// Gallery rows that the hub lost, from a terminal that has them. Each carries the hub's own code of authenticity.
-        pub async fn offer_gallery(
-            &mut self,
-            request: impl tonic::IntoStreamingRequest<
-                Message = super::OfferGalleryRequest,
-            >,
-        ) -> std::result::Result<
-            tonic::Response<super::OfferGalleryResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rollcall.v1.SyncService/OfferGallery",
-            );
-            let mut req = request.into_streaming_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rollcall.v1.SyncService", "OfferGallery"));
-            self.inner.client_streaming(req, path, codec).await
-        }
-        /// The erasure ledger's lines that the other side lacks, both ways.
-        pub async fn exchange_ledger(
-            &mut self,
-            request: impl tonic::IntoRequest<super::ExchangeLedgerRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ExchangeLedgerResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rollcall.v1.SyncService/ExchangeLedger",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rollcall.v1.SyncService", "ExchangeLedger"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// Hints that something is there to be pulled. Losing one does no harm.
-        pub async fn notify(
-            &mut self,
-            request: impl tonic::IntoRequest<super::NotifyRequest>,
-        ) -> std::result::Result<
-            tonic::Response<tonic::codec::Streaming<super::Hint>>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rollcall.v1.SyncService/Notify",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rollcall.v1.SyncService", "Notify"));
-            self.inner.server_streaming(req, path, codec).await
-        }
-        /// The terminal's settings.
-        pub async fn pull_settings(
-            &mut self,
-            request: impl tonic::IntoRequest<super::PullSettingsRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::PullSettingsResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rollcall.v1.SyncService/PullSettings",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rollcall.v1.SyncService", "PullSettings"));
-            self.inner.unary(req, path, codec).await
-        }
-        /// A new certificate for the terminal's key. The only call that an expired certificate may make.
-        pub async fn renew_certificate(
-            &mut self,
-            request: impl tonic::IntoRequest<super::RenewCertificateRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::RenewCertificateResponse>,
-            tonic::Status,
-        > {
-            self.inner
-                .ready()
-                .await
-                .map_err(|e| {
-                    tonic::Status::unknown(
-                        format!("Service was not ready: {}", e.into()),
-                    )
-                })?;
-            let codec = tonic_prost::ProstCodec::default();
-            let path = http::uri::PathAndQuery::from_static(
-                "/rollcall.v1.SyncService/RenewCertificate",
-            );
-            let mut req = request.into_request();
-            req.extensions_mut()
-                .insert(GrpcMethod::new("rollcall.v1.SyncService", "RenewCertificate"));
-            self.inner.unary(req, path, codec).await
-        }
-    }
-}
-/// Generated server implementations.
-pub mod sync_service_server {
-    #![allow(
-        unused_variables,
-        dead_code,
-        missing_docs,
-        clippy::wildcard_imports,
-        clippy::let_unit_value,
-    )]
-    use tonic::codegen::*;
-    /// Generated trait containing gRPC methods that should be implemented for use with SyncServiceServer.
-    #[async_trait]
-    pub trait SyncService: std::marker::Send + std::marker::Sync + 'static {
-        /// First on every connection: what the terminal has, answered by what the hub has. Sent again until it is answered.
-        /// An answer of VERSION names which side must be updated.
-        async fn open(
-            &self,
-            request: tonic::Request<super::Hello>,
-        ) -> std::result::Result<tonic::Response<super::Welcome>, tonic::Status>;
-        /// Events of one log. At most 500 events and 512 KiB. Acknowledged once committed.
-        /// Errors: LOG_FORKED, POSITION_UNKNOWN (have in the metadata: go on from there).
-        async fn push(
-            &self,
-            request: tonic::Request<super::PushRequest>,
-        ) -> std::result::Result<tonic::Response<super::Ack>, tonic::Status>;
-        /// Server streaming response type for the PullGallery method.
-        type PullGalleryStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::PullGalleryResponse, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
-        /// The gallery's changes since a revision, or all of it.
-        async fn pull_gallery(
-            &self,
-            request: tonic::Request<super::PullGalleryRequest>,
-        ) -> std::result::Result<
-            tonic::Response<Self::PullGalleryStream>,
-            tonic::Status,
-        >;
-        /// Gallery rows that the hub lost, from a terminal that has them. Each carries the hub's own code of authenticity.
-        async fn offer_gallery(
-            &self,
-            request: tonic::Request<tonic::Streaming<super::OfferGalleryRequest>>,
-        ) -> std::result::Result<
-            tonic::Response<super::OfferGalleryResponse>,
-            tonic::Status,
-        >;
-        /// The erasure ledger's lines that the other side lacks, both ways.
-        async fn exchange_ledger(
-            &self,
-            request: tonic::Request<super::ExchangeLedgerRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::ExchangeLedgerResponse>,
-            tonic::Status,
-        >;
-        /// Server streaming response type for the Notify method.
-        type NotifyStream: tonic::codegen::tokio_stream::Stream<
-                Item = std::result::Result<super::Hint, tonic::Status>,
-            >
-            + std::marker::Send
-            + 'static;
-        /// Hints that something is there to be pulled. Losing one does no harm.
-        async fn notify(
-            &self,
-            request: tonic::Request<super::NotifyRequest>,
-        ) -> std::result::Result<tonic::Response<Self::NotifyStream>, tonic::Status>;
-        /// The terminal's settings.
-        async fn pull_settings(
-            &self,
-            request: tonic::Request<super::PullSettingsRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::PullSettingsResponse>,
-            tonic::Status,
-        >;
-        /// A new certificate for the terminal's key. The only call that an expired certificate may make.
-        async fn renew_certificate(
-            &self,
-            request: tonic::Request<super::RenewCertificateRequest>,
-        ) -> std::result::Result<
-            tonic::Response<super::RenewCertificateResponse>,
-            tonic::Status,
-        >;
-    }
-    #[derive(Debug)]
-    pub struct SyncServiceServer<T> {
-        inner: Arc<T>,
-        accept_compression_encodings: EnabledCompressionEncodings,
-        send_compression_encodings: EnabledCompressionEncodings,
-        max_decoding_message_size: Option<usize>,
-        max_encoding_message_size: Option<usize>,
-    }
-    impl<T> SyncServiceServer<T> {
-        pub fn new(inner: T) -> Self {
-            Self::from_arc(Arc::new(inner))
-        }
-        pub fn from_arc(inner: Arc<T>) -> Self {
-            Self {
-                inner,
-                accept_compression_encodings: Default::default(),
-                send_compression_encodings: Default::default(),
-                max_decoding_message_size: None,
-                max_encoding_message_size: None,
-            }
-        }
-        pub fn with_interceptor<F>(
-            inner: T,
-            interceptor: F,
-        ) -> InterceptedService<Self, F>
-        where
-            F: tonic::service::Interceptor,
-        {
-            InterceptedService::new(Self::new(inner), interceptor)
-        }
-        /// Enable decompressing requests with the given encoding.
-        #[must_use]
-        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.accept_compression_encodings.enable(encoding);
-            self
-        }
-        /// Compress responses with the given encoding, if the client supports it.
-        #[must_use]
-        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
-            self.send_compression_encodings.enable(encoding);
-            self
-        }
-        /// Limits the maximum size of a decoded message.
-        ///
-        /// Default: `4MB`
-        #[must_use]
-        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
-            self.max_decoding_message_size = Some(limit);
-            self
-        }
-        /// Limits the maximum size of an encoded message.
-        ///
-        /// Default: `usize::MAX`
-        #[must_use]
-        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
-            self.max_encoding_message_size = Some(limit);
-            self
-        }
-    }
-    impl<T, B> tonic::codegen::Service<http::Request<B>> for SyncServiceServer<T>
-    where
-        T: SyncService,
-        B: Body + std::marker::Send + 'static,
-        B::Error: Into<StdError> + std::marker::Send + 'static,
-    {
-        type Response = http::Response<tonic::body::Body>;
-        type Error = std::convert::Infallible;
-        type Future = BoxFuture<Self::Response, Self::Error>;
-        fn poll_ready(
-            &mut self,
-            _cx: &mut Context<'_>,
-        ) -> Poll<std::result::Result<(), Self::Error>> {
-            Poll::Ready(Ok(()))
-        }
-        fn call(&mut self, req: http::Request<B>) -> Self::Future {
-            match req.uri().path() {
-                "/rollcall.v1.SyncService/Open" => {
-                    #[allow(non_camel_case_types)]
-                    struct OpenSvc<T: SyncService>(pub Arc<T>);
-                    impl<T: SyncService> tonic::server::UnaryService<super::Hello>
-                    for OpenSvc<T> {
-                        type Response = super::Welcome;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::Hello>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as SyncService>::open(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = OpenSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/rollcall.v1.SyncService/Push" => {
-                    #[allow(non_camel_case_types)]
-                    struct PushSvc<T: SyncService>(pub Arc<T>);
-                    impl<T: SyncService> tonic::server::UnaryService<super::PushRequest>
-                    for PushSvc<T> {
-                        type Response = super::Ack;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::PushRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as SyncService>::push(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = PushSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/rollcall.v1.SyncService/PullGallery" => {
-                    #[allow(non_camel_case_types)]
-                    struct PullGallerySvc<T: SyncService>(pub Arc<T>);
-                    impl<
-                        T: SyncService,
-                    > tonic::server::ServerStreamingService<super::PullGalleryRequest>
-                    for PullGallerySvc<T> {
-                        type Response = super::PullGalleryResponse;
-                        type ResponseStream = T::PullGalleryStream;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::ResponseStream>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::PullGalleryRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as SyncService>::pull_gallery(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = PullGallerySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.server_streaming(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/rollcall.v1.SyncService/OfferGallery" => {
-                    #[allow(non_camel_case_types)]
-                    struct OfferGallerySvc<T: SyncService>(pub Arc<T>);
-                    impl<
-                        T: SyncService,
-                    > tonic::server::ClientStreamingService<super::OfferGalleryRequest>
-                    for OfferGallerySvc<T> {
-                        type Response = super::OfferGalleryResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<
-                                tonic::Streaming<super::OfferGalleryRequest>,
-                            >,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as SyncService>::offer_gallery(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = OfferGallerySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.client_streaming(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/rollcall.v1.SyncService/ExchangeLedger" => {
-                    #[allow(non_camel_case_types)]
-                    struct ExchangeLedgerSvc<T: SyncService>(pub Arc<T>);
-                    impl<
-                        T: SyncService,
-                    > tonic::server::UnaryService<super::ExchangeLedgerRequest>
-                    for ExchangeLedgerSvc<T> {
-                        type Response = super::ExchangeLedgerResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::ExchangeLedgerRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as SyncService>::exchange_ledger(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = ExchangeLedgerSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/rollcall.v1.SyncService/Notify" => {
-                    #[allow(non_camel_case_types)]
-                    struct NotifySvc<T: SyncService>(pub Arc<T>);
-                    impl<
-                        T: SyncService,
-                    > tonic::server::ServerStreamingService<super::NotifyRequest>
-                    for NotifySvc<T> {
-                        type Response = super::Hint;
-                        type ResponseStream = T::NotifyStream;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::ResponseStream>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::NotifyRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as SyncService>::notify(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = NotifySvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.server_streaming(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/rollcall.v1.SyncService/PullSettings" => {
-                    #[allow(non_camel_case_types)]
-                    struct PullSettingsSvc<T: SyncService>(pub Arc<T>);
-                    impl<
-                        T: SyncService,
-                    > tonic::server::UnaryService<super::PullSettingsRequest>
-                    for PullSettingsSvc<T> {
-                        type Response = super::PullSettingsResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::PullSettingsRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as SyncService>::pull_settings(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = PullSettingsSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                "/rollcall.v1.SyncService/RenewCertificate" => {
-                    #[allow(non_camel_case_types)]
-                    struct RenewCertificateSvc<T: SyncService>(pub Arc<T>);
-                    impl<
-                        T: SyncService,
-                    > tonic::server::UnaryService<super::RenewCertificateRequest>
-                    for RenewCertificateSvc<T> {
-                        type Response = super::RenewCertificateResponse;
-                        type Future = BoxFuture<
-                            tonic::Response<Self::Response>,
-                            tonic::Status,
-                        >;
-                        fn call(
-                            &mut self,
-                            request: tonic::Request<super::RenewCertificateRequest>,
-                        ) -> Self::Future {
-                            let inner = Arc::clone(&self.0);
-                            let fut = async move {
-                                <T as SyncService>::renew_certificate(&inner, request).await
-                            };
-                            Box::pin(fut)
-                        }
-                    }
-                    let accept_compression_encodings = self.accept_compression_encodings;
-                    let send_compression_encodings = self.send_compression_encodings;
-                    let max_decoding_message_size = self.max_decoding_message_size;
-                    let max_encoding_message_size = self.max_encoding_message_size;
-                    let inner = self.inner.clone();
-                    let fut = async move {
-                        let method = RenewCertificateSvc(inner);
-                        let codec = tonic_prost::ProstCodec::default();
-                        let mut grpc = tonic::server::Grpc::new(codec)
-                            .apply_compression_config(
-                                accept_compression_encodings,
-                                send_compression_encodings,
-                            )
-                            .apply_max_message_size_config(
-                                max_decoding_message_size,
-                                max_encoding_message_size,
-                            );
-                        let res = grpc.unary(method, req).await;
-                        Ok(res)
-                    };
-                    Box::pin(fut)
-                }
-                _ => {
-                    Box::pin(async move {
-                        let mut response = http::Response::new(
-                            tonic::body::Body::default(),
-                        );
-                        let headers = response.headers_mut();
-                        headers
-                            .insert(
-                                tonic::Status::GRPC_STATUS,
-                                (tonic::Code::Unimplemented as i32).into(),
-                            );
-                        headers
-                            .insert(
-                                http::header::CONTENT_TYPE,
-                                tonic::metadata::GRPC_CONTENT_TYPE,
-                            );
-                        Ok(response)
-                    })
-                }
-            }
-        }
-    }
-    impl<T> Clone for SyncServiceServer<T> {
-        fn clone(&self) -> Self {
-            let inner = self.inner.clone();
-            Self {
-                inner,
-                accept_compression_encodings: self.accept_compression_encodings,
-                send_compression_encodings: self.send_compression_encodings,
-                max_decoding_message_size: self.max_decoding_message_size,
-                max_encoding_message_size: self.max_encoding_message_size,
-            }
-        }
-    }
-    /// Generated gRPC service name
-    pub const SERVICE_NAME: &str = "rollcall.v1.SyncService";
-    impl<T> tonic::server::NamedService for SyncServiceServer<T> {
-        const NAME: &'static str = SERVICE_NAME;
-    }
-}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Terminal {
     /// terminals/ID.
@@ -8956,6 +8662,30 @@ pub struct EnrolmentProgress {
     #[prost(int32, optional, tag = "6")]
     pub templates_made: ::core::option::Option<i32>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinHubRequest {
+    /// host or host:port; empty: the hub that announces itself on this network.
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    /// From CreateAdoptionToken; it has the address.
+    #[prost(string, tag = "2")]
+    pub token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct JoinHubProgress {
+    #[prost(enumeration = "JoinHubState", tag = "1")]
+    pub state: i32,
+    /// The hub's host:port.
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// To be compared with those that the hub shows; empty with a token.
+    #[prost(string, tag = "3")]
+    pub digits: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeaveHubRequest {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LeaveHubResponse {}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ListAdoptionRequestsRequest {}
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -8975,6 +8705,16 @@ pub struct AdoptionRequest {
     pub address: ::prost::alloc::string::String,
     #[prost(message, optional, tag = "4")]
     pub request_time: ::core::option::Option<::prost_types::Timestamp>,
+    /// What it calls itself.
+    #[prost(string, tag = "5")]
+    pub display_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub software: ::prost::alloc::string::String,
+    /// People and events that it has and would bring.
+    #[prost(int64, tag = "7")]
+    pub people: i64,
+    #[prost(int64, tag = "8")]
+    pub events: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AdoptTerminalRequest {
@@ -9145,6 +8885,43 @@ impl EnrolmentPrompt {
             "ENROLMENT_PROMPT_HOLD_STILL" => Some(Self::HoldStill),
             "ENROLMENT_PROMPT_ONE_PERSON_ONLY" => Some(Self::OnePersonOnly),
             "ENROLMENT_PROMPT_DONE" => Some(Self::Done),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum JoinHubState {
+    Unspecified = 0,
+    /// Looks for a hub.
+    Searching = 1,
+    /// An operator has to compare the digits and accept.
+    Waiting = 2,
+    Adopted = 3,
+    Refused = 4,
+}
+impl JoinHubState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "JOIN_HUB_STATE_UNSPECIFIED",
+            Self::Searching => "JOIN_HUB_STATE_SEARCHING",
+            Self::Waiting => "JOIN_HUB_STATE_WAITING",
+            Self::Adopted => "JOIN_HUB_STATE_ADOPTED",
+            Self::Refused => "JOIN_HUB_STATE_REFUSED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "JOIN_HUB_STATE_UNSPECIFIED" => Some(Self::Unspecified),
+            "JOIN_HUB_STATE_SEARCHING" => Some(Self::Searching),
+            "JOIN_HUB_STATE_WAITING" => Some(Self::Waiting),
+            "JOIN_HUB_STATE_ADOPTED" => Some(Self::Adopted),
+            "JOIN_HUB_STATE_REFUSED" => Some(Self::Refused),
             _ => None,
         }
     }
@@ -9440,6 +9217,60 @@ pub mod terminal_service_client {
                 .insert(GrpcMethod::new("rollcall.v1.TerminalService", "EnrolAtCamera"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Asks a hub to adopt this terminal, and tells how that goes, until it is adopted or the caller goes. At a terminal
+        /// that stands alone.
+        /// Errors: STATE_FORBIDS (it belongs to a hub), UNAVAILABLE (no hub was found, or it does not answer),
+        /// CREDENTIALS_INVALID (the token is used, too old or of another hub), NOT_SERVED_HERE.
+        pub async fn join_hub(
+            &mut self,
+            request: impl tonic::IntoRequest<super::JoinHubRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::JoinHubProgress>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.TerminalService/JoinHub",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.TerminalService", "JoinHub"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Makes this terminal stand alone again: it keeps its log, and forgets its hub, the hub's people and its certificate.
+        /// Errors: STATE_FORBIDS (it stands alone), NOT_SERVED_HERE.
+        pub async fn leave_hub(
+            &mut self,
+            request: impl tonic::IntoRequest<super::LeaveHubRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LeaveHubResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.TerminalService/LeaveHub",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.TerminalService", "LeaveHub"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Terminals that ask to be adopted, with the six digits that their screens show. At the hub alone: elsewhere
         /// NOT_SERVED_HERE.
         pub async fn list_adoption_requests(
@@ -9629,6 +9460,29 @@ pub mod terminal_service_server {
             request: tonic::Request<super::EnrolAtCameraRequest>,
         ) -> std::result::Result<
             tonic::Response<Self::EnrolAtCameraStream>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the JoinHub method.
+        type JoinHubStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::JoinHubProgress, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Asks a hub to adopt this terminal, and tells how that goes, until it is adopted or the caller goes. At a terminal
+        /// that stands alone.
+        /// Errors: STATE_FORBIDS (it belongs to a hub), UNAVAILABLE (no hub was found, or it does not answer),
+        /// CREDENTIALS_INVALID (the token is used, too old or of another hub), NOT_SERVED_HERE.
+        async fn join_hub(
+            &self,
+            request: tonic::Request<super::JoinHubRequest>,
+        ) -> std::result::Result<tonic::Response<Self::JoinHubStream>, tonic::Status>;
+        /// Makes this terminal stand alone again: it keeps its log, and forgets its hub, the hub's people and its certificate.
+        /// Errors: STATE_FORBIDS (it stands alone), NOT_SERVED_HERE.
+        async fn leave_hub(
+            &self,
+            request: tonic::Request<super::LeaveHubRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::LeaveHubResponse>,
             tonic::Status,
         >;
         /// Terminals that ask to be adopted, with the six digits that their screens show. At the hub alone: elsewhere
@@ -10107,6 +9961,97 @@ pub mod terminal_service_server {
                     };
                     Box::pin(fut)
                 }
+                "/rollcall.v1.TerminalService/JoinHub" => {
+                    #[allow(non_camel_case_types)]
+                    struct JoinHubSvc<T: TerminalService>(pub Arc<T>);
+                    impl<
+                        T: TerminalService,
+                    > tonic::server::ServerStreamingService<super::JoinHubRequest>
+                    for JoinHubSvc<T> {
+                        type Response = super::JoinHubProgress;
+                        type ResponseStream = T::JoinHubStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::JoinHubRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TerminalService>::join_hub(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = JoinHubSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.TerminalService/LeaveHub" => {
+                    #[allow(non_camel_case_types)]
+                    struct LeaveHubSvc<T: TerminalService>(pub Arc<T>);
+                    impl<
+                        T: TerminalService,
+                    > tonic::server::UnaryService<super::LeaveHubRequest>
+                    for LeaveHubSvc<T> {
+                        type Response = super::LeaveHubResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::LeaveHubRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as TerminalService>::leave_hub(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = LeaveHubSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
                 "/rollcall.v1.TerminalService/ListAdoptionRequests" => {
                     #[allow(non_camel_case_types)]
                     struct ListAdoptionRequestsSvc<T: TerminalService>(pub Arc<T>);
@@ -10334,6 +10279,1597 @@ pub mod terminal_service_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "rollcall.v1.TerminalService";
     impl<T> tonic::server::NamedService for TerminalServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Hello {
+    #[prost(int32, tag = "1")]
+    pub proto_min: i32,
+    #[prost(int32, tag = "2")]
+    pub proto_max: i32,
+    /// Committed before it was first sent, and sent until it is answered.
+    #[prost(message, optional, tag = "3")]
+    pub pending: ::core::option::Option<Contact>,
+    /// The board's serial number.
+    #[prost(string, tag = "4")]
+    pub hw_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "5")]
+    pub stamp: ::core::option::Option<ClockStamp>,
+    #[prost(string, tag = "6")]
+    pub software: ::prost::alloc::string::String,
+    /// SHA-256 of each network that the terminal runs.
+    #[prost(bytes = "bytes", repeated, tag = "7")]
+    pub model_hashes: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    #[prost(message, repeated, tag = "8")]
+    pub logs: ::prost::alloc::vec::Vec<OfferedLog>,
+    #[prost(message, optional, tag = "9")]
+    pub gallery: ::core::option::Option<GalleryState>,
+    #[prost(message, optional, tag = "10")]
+    pub ledger: ::core::option::Option<LedgerState>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Contact {
+    /// Counts the terminal's contacts with its hub.
+    #[prost(uint64, tag = "1")]
+    pub contact: u64,
+    /// Random.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub nonce: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OfferedLog {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub log_id: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub parent_log_id: ::prost::bytes::Bytes,
+    /// The first number still kept.
+    #[prost(uint64, tag = "3")]
+    pub first: u64,
+    #[prost(uint64, tag = "4")]
+    pub head: u64,
+    #[prost(bytes = "bytes", tag = "5")]
+    pub head_hash: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GalleryState {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub gallery_id: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub revision: u64,
+    /// Sum modulo 2^256 of SHA-256 of each row that the terminal has or is to have.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub set_hash: ::prost::bytes::Bytes,
+    /// The hub's chain over all of its changes up to this revision, whomever they concern. A terminal keeps what it was told;
+    /// a hub that finds another in its own history was restored from a backup.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub history_hash: ::prost::bytes::Bytes,
+    /// SHA-256 of the sorted ids of the groups whose people the rows are; another one: all rows are to be sent anew.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub scope: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LedgerState {
+    #[prost(uint64, tag = "1")]
+    pub count: u64,
+    /// Sum modulo 2^256 of SHA-256 of each line.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub hash: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Welcome {
+    #[prost(int32, tag = "1")]
+    pub proto: i32,
+    #[prost(uint64, tag = "2")]
+    pub contact: u64,
+    #[prost(message, repeated, tag = "3")]
+    pub logs: ::prost::alloc::vec::Vec<HeldLog>,
+    #[prost(message, optional, tag = "4")]
+    pub gallery: ::core::option::Option<GalleryState>,
+    #[prost(message, optional, tag = "5")]
+    pub ledger: ::core::option::Option<LedgerState>,
+    #[prost(int64, tag = "6")]
+    pub hub_wall_us: i64,
+    #[prost(enumeration = "ClockQuality", tag = "7")]
+    pub hub_wall_quality: i32,
+    #[prost(int64, tag = "8")]
+    pub settings_revision: i64,
+    /// Whether the certificate must be renewed.
+    #[prost(bool, tag = "9")]
+    pub renew_certificate: bool,
+    /// The hub lost changes of the gallery that this terminal has: OfferGallery is to come before PullGallery.
+    #[prost(bool, tag = "10")]
+    pub offer_gallery: bool,
+    /// The hub wants the people that the terminal had when it stood alone: OfferPeople.
+    #[prost(bool, tag = "11")]
+    pub offer_people: bool,
+    /// Two devices have this terminal's certificate. Events go up; nothing comes down until it is adopted anew.
+    #[prost(bool, tag = "12")]
+    pub cloned: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct HeldLog {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub log_id: ::prost::bytes::Bytes,
+    /// The highest number that the hub has; 0: none.
+    #[prost(uint64, tag = "2")]
+    pub have: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub have_hash: ::prost::bytes::Bytes,
+    /// The hub's hash at the terminal's head, when it has that far.
+    #[prost(bytes = "bytes", tag = "4")]
+    pub at_head: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PushRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub log_id: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub first_seq: u64,
+    /// The chain before the first.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub prev_hash: ::prost::bytes::Bytes,
+    /// Numbers before first_seq no longer exist anywhere but, perhaps, at the hub.
+    #[prost(bool, tag = "4")]
+    pub gap: bool,
+    /// EventRecord, encoded, as it lies in the log.
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    pub events: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Ack {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub log_id: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "2")]
+    pub have: u64,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub have_hash: ::prost::bytes::Bytes,
+    /// Up to here the terminal may delete.
+    #[prost(uint64, tag = "4")]
+    pub prune_through: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PullGalleryRequest {
+    #[prost(message, optional, tag = "1")]
+    pub have: ::core::option::Option<GalleryState>,
+}
+/// Either deltas and an end, or a snapshot.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PullGalleryResponse {
+    #[prost(oneof = "pull_gallery_response::Part", tags = "1, 2, 3, 4, 5")]
+    pub part: ::core::option::Option<pull_gallery_response::Part>,
+}
+/// Nested message and enum types in `PullGalleryResponse`.
+pub mod pull_gallery_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Part {
+        #[prost(message, tag = "1")]
+        Delta(super::GalleryRows),
+        #[prost(message, tag = "2")]
+        End(super::GalleryState),
+        #[prost(message, tag = "3")]
+        SnapshotBegin(super::SnapshotBegin),
+        #[prost(message, tag = "4")]
+        Snapshot(super::GalleryRows),
+        #[prost(message, tag = "5")]
+        SnapshotEnd(super::GalleryState),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SnapshotBegin {
+    #[prost(message, optional, tag = "1")]
+    pub state: ::core::option::Option<GalleryState>,
+    #[prost(int64, tag = "2")]
+    pub row_count: i64,
+}
+/// At most 512 KiB.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GalleryRows {
+    #[prost(message, repeated, tag = "1")]
+    pub rows: ::prost::alloc::vec::Vec<GalleryRow>,
+}
+/// A person as the terminals have it. At most 64 KiB. Its SHA-256 in a set hash is that of person_id and upsert, one after
+/// the other; a person who is not at the terminal counts for nothing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GalleryRow {
+    #[prost(uint64, tag = "1")]
+    pub revision: u64,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub person_id: ::prost::bytes::Bytes,
+    /// HMAC-SHA256 by the hub's key over revision, person_id and upsert.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub mac: ::prost::bytes::Bytes,
+    #[prost(oneof = "gallery_row::Change", tags = "3, 4")]
+    pub change: ::core::option::Option<gallery_row::Change>,
+}
+/// Nested message and enum types in `GalleryRow`.
+pub mod gallery_row {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Change {
+        /// GalleryPerson, encoded.
+        #[prost(bytes, tag = "3")]
+        Upsert(::prost::bytes::Bytes),
+        /// Not at this terminal any more: erased, or in none of its groups.
+        #[prost(bool, tag = "4")]
+        Erase(bool),
+    }
+}
+/// What a terminal must know of a person.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GalleryPerson {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub person_id: ::prost::bytes::Bytes,
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", repeated, tag = "3")]
+    pub group_ids: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// From this moment on the face must not be matched, microseconds since 1970 UTC; 0: never. It travels with the
+    /// templates, so that a terminal without a network keeps to it.
+    #[prost(int64, tag = "4")]
+    pub face_until_us: i64,
+    /// From this moment on the person is not let in by anything; 0: never.
+    #[prost(int64, tag = "5")]
+    pub leave_us: i64,
+    #[prost(message, repeated, tag = "6")]
+    pub templates: ::prost::alloc::vec::Vec<GalleryTemplate>,
+    #[prost(message, repeated, tag = "7")]
+    pub credentials: ::prost::alloc::vec::Vec<GalleryCredential>,
+    /// The least score and margins that reports have asked for.
+    #[prost(float, tag = "8")]
+    pub threshold_min: f32,
+    #[prost(message, repeated, tag = "9")]
+    pub pair_margins: ::prost::alloc::vec::Vec<PairMargin>,
+    /// For a hub that lost this person: the rest of what it knew, sealed with a key that no terminal has.
+    #[prost(bytes = "bytes", tag = "10")]
+    pub recovery: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GalleryTemplate {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub template_id: ::prost::bytes::Bytes,
+    /// SHA-256 of the network.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub model_hash: ::prost::bytes::Bytes,
+    /// f32, little-endian, of length 1.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub embedding: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GalleryCredential {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub credential_id: ::prost::bytes::Bytes,
+    #[prost(enumeration = "gallery_credential::CredentialForm", tag = "2")]
+    pub form: i32,
+    /// What is compared; never the secret itself.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub verifier: ::prost::bytes::Bytes,
+}
+/// Nested message and enum types in `GalleryCredential`.
+pub mod gallery_credential {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum CredentialForm {
+        Unspecified = 0,
+        Pin = 1,
+        Card = 2,
+        Badge = 3,
+    }
+    impl CredentialForm {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "CREDENTIAL_FORM_UNSPECIFIED",
+                Self::Pin => "CREDENTIAL_FORM_PIN",
+                Self::Card => "CREDENTIAL_FORM_CARD",
+                Self::Badge => "CREDENTIAL_FORM_BADGE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "CREDENTIAL_FORM_UNSPECIFIED" => Some(Self::Unspecified),
+                "CREDENTIAL_FORM_PIN" => Some(Self::Pin),
+                "CREDENTIAL_FORM_CARD" => Some(Self::Card),
+                "CREDENTIAL_FORM_BADGE" => Some(Self::Badge),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PairMargin {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub other_person_id: ::prost::bytes::Bytes,
+    #[prost(float, tag = "2")]
+    pub margin: f32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OfferGalleryRequest {
+    #[prost(message, optional, tag = "1")]
+    pub rows: ::core::option::Option<GalleryRows>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OfferGalleryResponse {
+    #[prost(int64, tag = "1")]
+    pub taken: i64,
+    #[prost(int64, tag = "2")]
+    pub refused: i64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExchangeLedgerRequest {
+    #[prost(message, optional, tag = "1")]
+    pub have: ::core::option::Option<LedgerState>,
+    #[prost(message, repeated, tag = "2")]
+    pub lines: ::prost::alloc::vec::Vec<LedgerLine>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExchangeLedgerResponse {
+    #[prost(message, optional, tag = "1")]
+    pub have: ::core::option::Option<LedgerState>,
+    #[prost(message, repeated, tag = "2")]
+    pub lines: ::prost::alloc::vec::Vec<LedgerLine>,
+}
+/// One erasure.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LedgerLine {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub person_id: ::prost::bytes::Bytes,
+    #[prost(int64, tag = "2")]
+    pub erased_us: i64,
+    /// HMAC-SHA256 by the hub's key over erasure_id, person_id and erased_us. Terminals keep it as it is.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub mac: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub erasure_id: ::prost::bytes::Bytes,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NotifyRequest {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Hint {
+    #[prost(uint64, tag = "1")]
+    pub gallery_revision: u64,
+    #[prost(int64, tag = "2")]
+    pub settings_revision: i64,
+    /// To be done now or never: it is void after its patience, and when the stream breaks.
+    #[prost(message, optional, tag = "3")]
+    pub command: ::core::option::Option<Command>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Command {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub command_id: ::prost::bytes::Bytes,
+    /// accounts/ID or tokens/ID.
+    #[prost(string, tag = "2")]
+    pub by: ::prost::alloc::string::String,
+    #[prost(int32, tag = "3")]
+    pub patience_ms: i32,
+    #[prost(oneof = "command::What", tags = "4")]
+    pub what: ::core::option::Option<command::What>,
+}
+/// Nested message and enum types in `Command`.
+pub mod command {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct OpenTheDoor {}
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum What {
+        #[prost(message, tag = "4")]
+        OpenDoor(OpenTheDoor),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AnswerCommandRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub command_id: ::prost::bytes::Bytes,
+    /// Empty: done. Else the reason of the fault, as in ErrorInfo, and its words.
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub message: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AnswerCommandResponse {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ReportStatusRequest {
+    #[prost(message, optional, tag = "1")]
+    pub status: ::core::option::Option<TerminalStatus>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ReportStatusResponse {}
+/// At most 64 KiB.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OfferPeopleRequest {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub person_id: ::prost::bytes::Bytes,
+    #[prost(string, tag = "2")]
+    pub display_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub external_id: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "4")]
+    pub group_names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// The day after which the person is not let in, in the site's zone.
+    #[prost(message, optional, tag = "5")]
+    pub leave_date: ::core::option::Option<Date>,
+    /// The last word on consent; absent: none.
+    #[prost(message, optional, tag = "6")]
+    pub consent: ::core::option::Option<OfferedConsent>,
+    #[prost(message, repeated, tag = "7")]
+    pub templates: ::prost::alloc::vec::Vec<OfferedTemplate>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OfferedConsent {
+    /// CONSENT_GIVEN, CONSENT_REFUSED, CONSENT_WITHDRAWN.
+    #[prost(string, tag = "1")]
+    pub decision: ::prost::alloc::string::String,
+    #[prost(bool, tag = "2")]
+    pub by_guardian: bool,
+    #[prost(string, tag = "3")]
+    pub giver_label: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub form: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "5")]
+    pub start_date: ::core::option::Option<Date>,
+    #[prost(message, optional, tag = "6")]
+    pub end_date: ::core::option::Option<Date>,
+    #[prost(int64, tag = "7")]
+    pub recorded_us: i64,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct OfferedTemplate {
+    #[prost(message, optional, tag = "1")]
+    pub template: ::core::option::Option<GalleryTemplate>,
+    #[prost(message, optional, tag = "2")]
+    pub quality: ::core::option::Option<FaceQuality>,
+    /// The network's name for people.
+    #[prost(string, tag = "3")]
+    pub model: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OfferPeopleResponse {
+    #[prost(int64, tag = "1")]
+    pub taken: i64,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PullSettingsRequest {
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PullSettingsResponse {
+    /// Of all that follows together.
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+    /// TerminalSettings, encoded.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub settings: ::prost::bytes::Bytes,
+    #[prost(message, optional, tag = "3")]
+    pub site: ::core::option::Option<SiteSettings>,
+    /// Whether the door is locked down.
+    #[prost(message, optional, tag = "4")]
+    pub lockdown: ::core::option::Option<Lockdown>,
+}
+/// What every terminal of a site is told.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SiteSettings {
+    /// The site's name, as the screens show it.
+    #[prost(string, tag = "1")]
+    pub display_name: ::prost::alloc::string::String,
+    /// IANA name of the site's zone.
+    #[prost(string, tag = "2")]
+    pub time_zone: ::prost::alloc::string::String,
+    /// The key of the verifiers of credentials, 32 bytes.
+    #[prost(bytes = "bytes", tag = "3")]
+    pub credential_key: ::prost::bytes::Bytes,
+    /// Authorities that certificates are to be taken from, DER: two while one takes over from the other.
+    #[prost(bytes = "bytes", repeated, tag = "4")]
+    pub authorities: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// Where the hub can be reached, host:port, the best first.
+    #[prost(string, repeated, tag = "5")]
+    pub addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Powered hours without an Open after which a terminal forgets the gallery; 0: never.
+    #[prost(int32, tag = "6")]
+    pub forget_after_hours: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewCertificateRequest {
+    /// A certificate signing request, DER. Only its public key is taken.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub csr: ::prost::bytes::Bytes,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct RenewCertificateResponse {
+    /// Leaf first, DER.
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub chain: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+}
+/// Generated client implementations.
+pub mod sync_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    #[derive(Debug, Clone)]
+    pub struct SyncServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> SyncServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> SyncServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            SyncServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// First on every connection: what the terminal has, answered by what the hub has. Sent again until it is answered.
+        /// An answer of VERSION names which side must be updated.
+        pub async fn open(
+            &mut self,
+            request: impl tonic::IntoRequest<super::Hello>,
+        ) -> std::result::Result<tonic::Response<super::Welcome>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.SyncService/Open",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.SyncService", "Open"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Events of one log. At most 500 events and 512 KiB. Acknowledged once committed.
+        /// Errors: LOG_FORKED, POSITION_UNKNOWN (have in the metadata: go on from there).
+        pub async fn push(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PushRequest>,
+        ) -> std::result::Result<tonic::Response<super::Ack>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.SyncService/Push",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.SyncService", "Push"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The gallery's changes since a revision, or all of it.
+        pub async fn pull_gallery(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PullGalleryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::PullGalleryResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.SyncService/PullGallery",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.SyncService", "PullGallery"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// Gallery rows that the hub lost, from a terminal that has them. Each carries the hub's own code of authenticity.
+        pub async fn offer_gallery(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::OfferGalleryRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<super::OfferGalleryResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.SyncService/OfferGallery",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.SyncService", "OfferGallery"));
+            self.inner.client_streaming(req, path, codec).await
+        }
+        /// The erasure ledger's lines that the other side lacks, both ways.
+        pub async fn exchange_ledger(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExchangeLedgerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExchangeLedgerResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.SyncService/ExchangeLedger",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.SyncService", "ExchangeLedger"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Hints that something is there to be pulled. Losing one does no harm.
+        pub async fn notify(
+            &mut self,
+            request: impl tonic::IntoRequest<super::NotifyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::Hint>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.SyncService/Notify",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.SyncService", "Notify"));
+            self.inner.server_streaming(req, path, codec).await
+        }
+        /// The terminal's settings.
+        pub async fn pull_settings(
+            &mut self,
+            request: impl tonic::IntoRequest<super::PullSettingsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PullSettingsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.SyncService/PullSettings",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.SyncService", "PullSettings"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// How the terminal is: after every Open, and each minute.
+        pub async fn report_status(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ReportStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportStatusResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.SyncService/ReportStatus",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.SyncService", "ReportStatus"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// The people of a terminal that stood alone before it was adopted, as proposals to the hub's operators. Repeating it
+        /// changes nothing.
+        pub async fn offer_people(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::OfferPeopleRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<super::OfferPeopleResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.SyncService/OfferPeople",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.SyncService", "OfferPeople"));
+            self.inner.client_streaming(req, path, codec).await
+        }
+        /// What became of a command that a hint brought.
+        pub async fn answer_command(
+            &mut self,
+            request: impl tonic::IntoRequest<super::AnswerCommandRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AnswerCommandResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.SyncService/AnswerCommand",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.SyncService", "AnswerCommand"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// A new certificate for the terminal's key. The only call that an expired certificate may make.
+        pub async fn renew_certificate(
+            &mut self,
+            request: impl tonic::IntoRequest<super::RenewCertificateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RenewCertificateResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/rollcall.v1.SyncService/RenewCertificate",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("rollcall.v1.SyncService", "RenewCertificate"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod sync_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with SyncServiceServer.
+    #[async_trait]
+    pub trait SyncService: std::marker::Send + std::marker::Sync + 'static {
+        /// First on every connection: what the terminal has, answered by what the hub has. Sent again until it is answered.
+        /// An answer of VERSION names which side must be updated.
+        async fn open(
+            &self,
+            request: tonic::Request<super::Hello>,
+        ) -> std::result::Result<tonic::Response<super::Welcome>, tonic::Status>;
+        /// Events of one log. At most 500 events and 512 KiB. Acknowledged once committed.
+        /// Errors: LOG_FORKED, POSITION_UNKNOWN (have in the metadata: go on from there).
+        async fn push(
+            &self,
+            request: tonic::Request<super::PushRequest>,
+        ) -> std::result::Result<tonic::Response<super::Ack>, tonic::Status>;
+        /// Server streaming response type for the PullGallery method.
+        type PullGalleryStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::PullGalleryResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// The gallery's changes since a revision, or all of it.
+        async fn pull_gallery(
+            &self,
+            request: tonic::Request<super::PullGalleryRequest>,
+        ) -> std::result::Result<
+            tonic::Response<Self::PullGalleryStream>,
+            tonic::Status,
+        >;
+        /// Gallery rows that the hub lost, from a terminal that has them. Each carries the hub's own code of authenticity.
+        async fn offer_gallery(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::OfferGalleryRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<super::OfferGalleryResponse>,
+            tonic::Status,
+        >;
+        /// The erasure ledger's lines that the other side lacks, both ways.
+        async fn exchange_ledger(
+            &self,
+            request: tonic::Request<super::ExchangeLedgerRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExchangeLedgerResponse>,
+            tonic::Status,
+        >;
+        /// Server streaming response type for the Notify method.
+        type NotifyStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::Hint, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Hints that something is there to be pulled. Losing one does no harm.
+        async fn notify(
+            &self,
+            request: tonic::Request<super::NotifyRequest>,
+        ) -> std::result::Result<tonic::Response<Self::NotifyStream>, tonic::Status>;
+        /// The terminal's settings.
+        async fn pull_settings(
+            &self,
+            request: tonic::Request<super::PullSettingsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::PullSettingsResponse>,
+            tonic::Status,
+        >;
+        /// How the terminal is: after every Open, and each minute.
+        async fn report_status(
+            &self,
+            request: tonic::Request<super::ReportStatusRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ReportStatusResponse>,
+            tonic::Status,
+        >;
+        /// The people of a terminal that stood alone before it was adopted, as proposals to the hub's operators. Repeating it
+        /// changes nothing.
+        async fn offer_people(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::OfferPeopleRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<super::OfferPeopleResponse>,
+            tonic::Status,
+        >;
+        /// What became of a command that a hint brought.
+        async fn answer_command(
+            &self,
+            request: tonic::Request<super::AnswerCommandRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::AnswerCommandResponse>,
+            tonic::Status,
+        >;
+        /// A new certificate for the terminal's key. The only call that an expired certificate may make.
+        async fn renew_certificate(
+            &self,
+            request: tonic::Request<super::RenewCertificateRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::RenewCertificateResponse>,
+            tonic::Status,
+        >;
+    }
+    #[derive(Debug)]
+    pub struct SyncServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> SyncServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for SyncServiceServer<T>
+    where
+        T: SyncService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/rollcall.v1.SyncService/Open" => {
+                    #[allow(non_camel_case_types)]
+                    struct OpenSvc<T: SyncService>(pub Arc<T>);
+                    impl<T: SyncService> tonic::server::UnaryService<super::Hello>
+                    for OpenSvc<T> {
+                        type Response = super::Welcome;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::Hello>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SyncService>::open(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = OpenSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.SyncService/Push" => {
+                    #[allow(non_camel_case_types)]
+                    struct PushSvc<T: SyncService>(pub Arc<T>);
+                    impl<T: SyncService> tonic::server::UnaryService<super::PushRequest>
+                    for PushSvc<T> {
+                        type Response = super::Ack;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PushRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SyncService>::push(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PushSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.SyncService/PullGallery" => {
+                    #[allow(non_camel_case_types)]
+                    struct PullGallerySvc<T: SyncService>(pub Arc<T>);
+                    impl<
+                        T: SyncService,
+                    > tonic::server::ServerStreamingService<super::PullGalleryRequest>
+                    for PullGallerySvc<T> {
+                        type Response = super::PullGalleryResponse;
+                        type ResponseStream = T::PullGalleryStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PullGalleryRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SyncService>::pull_gallery(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PullGallerySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.SyncService/OfferGallery" => {
+                    #[allow(non_camel_case_types)]
+                    struct OfferGallerySvc<T: SyncService>(pub Arc<T>);
+                    impl<
+                        T: SyncService,
+                    > tonic::server::ClientStreamingService<super::OfferGalleryRequest>
+                    for OfferGallerySvc<T> {
+                        type Response = super::OfferGalleryResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::OfferGalleryRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SyncService>::offer_gallery(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = OfferGallerySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.SyncService/ExchangeLedger" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExchangeLedgerSvc<T: SyncService>(pub Arc<T>);
+                    impl<
+                        T: SyncService,
+                    > tonic::server::UnaryService<super::ExchangeLedgerRequest>
+                    for ExchangeLedgerSvc<T> {
+                        type Response = super::ExchangeLedgerResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExchangeLedgerRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SyncService>::exchange_ledger(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExchangeLedgerSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.SyncService/Notify" => {
+                    #[allow(non_camel_case_types)]
+                    struct NotifySvc<T: SyncService>(pub Arc<T>);
+                    impl<
+                        T: SyncService,
+                    > tonic::server::ServerStreamingService<super::NotifyRequest>
+                    for NotifySvc<T> {
+                        type Response = super::Hint;
+                        type ResponseStream = T::NotifyStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::NotifyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SyncService>::notify(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = NotifySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.SyncService/PullSettings" => {
+                    #[allow(non_camel_case_types)]
+                    struct PullSettingsSvc<T: SyncService>(pub Arc<T>);
+                    impl<
+                        T: SyncService,
+                    > tonic::server::UnaryService<super::PullSettingsRequest>
+                    for PullSettingsSvc<T> {
+                        type Response = super::PullSettingsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::PullSettingsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SyncService>::pull_settings(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = PullSettingsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.SyncService/ReportStatus" => {
+                    #[allow(non_camel_case_types)]
+                    struct ReportStatusSvc<T: SyncService>(pub Arc<T>);
+                    impl<
+                        T: SyncService,
+                    > tonic::server::UnaryService<super::ReportStatusRequest>
+                    for ReportStatusSvc<T> {
+                        type Response = super::ReportStatusResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ReportStatusRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SyncService>::report_status(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ReportStatusSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.SyncService/OfferPeople" => {
+                    #[allow(non_camel_case_types)]
+                    struct OfferPeopleSvc<T: SyncService>(pub Arc<T>);
+                    impl<
+                        T: SyncService,
+                    > tonic::server::ClientStreamingService<super::OfferPeopleRequest>
+                    for OfferPeopleSvc<T> {
+                        type Response = super::OfferPeopleResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::OfferPeopleRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SyncService>::offer_people(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = OfferPeopleSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.client_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.SyncService/AnswerCommand" => {
+                    #[allow(non_camel_case_types)]
+                    struct AnswerCommandSvc<T: SyncService>(pub Arc<T>);
+                    impl<
+                        T: SyncService,
+                    > tonic::server::UnaryService<super::AnswerCommandRequest>
+                    for AnswerCommandSvc<T> {
+                        type Response = super::AnswerCommandResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::AnswerCommandRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SyncService>::answer_command(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = AnswerCommandSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/rollcall.v1.SyncService/RenewCertificate" => {
+                    #[allow(non_camel_case_types)]
+                    struct RenewCertificateSvc<T: SyncService>(pub Arc<T>);
+                    impl<
+                        T: SyncService,
+                    > tonic::server::UnaryService<super::RenewCertificateRequest>
+                    for RenewCertificateSvc<T> {
+                        type Response = super::RenewCertificateResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::RenewCertificateRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as SyncService>::renew_certificate(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = RenewCertificateSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for SyncServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "rollcall.v1.SyncService";
+    impl<T> tonic::server::NamedService for SyncServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }
