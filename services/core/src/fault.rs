@@ -132,6 +132,8 @@ reasons! {
     TokenRevoked "TOKEN_REVOKED" Unauthenticated;
     /// The token's scopes do not include this call.
     ScopeMissing "SCOPE_MISSING" PermissionDenied;
+    /// The log is another terminal's.
+    LogOfAnother "LOG_OF_ANOTHER" PermissionDenied;
     /// The caller's role may not do this.
     RoleForbids "ROLE_FORBIDS" PermissionDenied;
     /// This program does not do that.

@@ -336,6 +336,26 @@ pub const LOG_HEAD_SYNC_EVENTS: i64 = 64;
 /// Logs of one terminal. Each is offered to the hub at every contact.
 pub const LOGS: usize = 16;
 
+/// Events of one push: some 200 KiB of recognitions, a second on a slow card.
+pub const PUSH_EVENTS: usize = 500;
+
+/// Bytes of the events of one push.
+pub const PUSH_SIZE_BYTES: usize = 512 << 10;
+
+/// Days that events have lain at a hub without backups before a terminal may delete them: whoever looks after it has
+/// noticed by then that its disk is broken.
+pub const PRUNE_WITHOUT_BACKUP_DAYS: u64 = 30;
+
+/// Hours between two notes at a hub of how far a log was: they are for rules that count days.
+pub const ARRIVAL_HOURS: u64 = 24;
+
+/// Logs of one terminal at its hub. A terminal has [`LOGS`]; it begins one whenever its card was restored or moved, once a
+/// week for twenty years.
+pub const RECEIVED_LOGS: usize = 1_000;
+
+/// People whom a terminal knew by another id than the hub does: some schools that merge.
+pub const ALIASES: usize = 100_000;
+
 /// Damaged log files that are kept to be looked at; the oldest goes.
 pub const LOG_DAMAGED_COPIES: usize = 4;
 
