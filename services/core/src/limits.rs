@@ -417,6 +417,38 @@ pub const CONSENT_LINES: usize = 1_000;
 /// Credentials of one person, ended ones included: a lost badge a term for a school life.
 pub const PERSON_CREDENTIALS: usize = 100;
 
+/// Bytes of one person as terminals have it: 20 templates of 512 values, and what a hub needs to restore the person.
+pub const GALLERY_ROW_SIZE_BYTES: usize = 64 << 10;
+
+/// Bytes of such a row that templates take: those of 20 with 512 values.
+pub const GALLERY_ROW_TEMPLATES_SIZE_BYTES: usize = 44 << 10;
+
+/// Other people whom a row asks a larger margin from: those with the most reports.
+pub const GALLERY_ROW_PAIRS: usize = 100;
+
+/// Bytes of rows in one message, half of what a message may have: opening and encoding them keeps a thread for a
+/// millisecond.
+pub const GALLERY_CHUNK_SIZE_BYTES: usize = 256 << 10;
+
+/// Changes that a terminal is sent one by one; when it lacks more it is sent all people anew, which is then less work.
+pub const GALLERY_DELTA_CHANGES: usize = 2_000;
+
+/// Bytes of rows that a terminal takes in at once, in memory: those of as many changes of people with 10 templates.
+pub const GALLERY_DELTA_SIZE_BYTES: usize = 16 << 20;
+
+/// Snapshots that a hub sends at once; who comes later waits for one to end. Each is in memory, sealed: 70 MB for 20,000
+/// people with 5 templates each.
+pub const GALLERY_SNAPSHOTS: usize = 2;
+
+/// Sets of groups whose hash is remembered at a hub, as many as terminals: a change then costs each set one look.
+pub const GALLERY_SCOPES: usize = 100;
+
+/// Lines of the erasure ledger in one message: 90 bytes each.
+pub const LEDGER_LINES: usize = 5_000;
+
+/// People whom terminals had before they were adopted, and nobody has decided on: some terminals' worth.
+pub const PROPOSALS: usize = 100_000;
+
 /// Watchers of the gallery's changes at once: each reads the database whenever something changes.
 pub const GALLERY_WATCHERS: usize = 64;
 

@@ -22,13 +22,19 @@ mod import;
 mod index;
 mod kernels;
 mod keys;
+mod offered;
 mod pairs;
 mod person;
 mod quantised;
 mod ranking;
 mod recognise;
 mod recogniser;
+mod recovery;
+mod row;
+mod scope;
 mod seal;
+mod set_hash;
+mod set_hashes;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -43,7 +49,10 @@ pub use convert::faces::decision_trace;
 pub use credential::{Credential, CredentialHolder, CredentialKind, CredentialState};
 pub use erasure::{DeviceErasure, Erasure};
 pub use error::GalleryError;
-pub use gallery::{Changes, Counts, Elsewhere, EnrolOptions, Gallery, GalleryOptions, Imported, Retry};
+pub use gallery::{
+    AliasFuture, Aliases, CameBack, CameBackAs, Changes, Counts, Elsewhere, EnrolOptions, Gallery, GalleryOptions, Holders, HoldersFuture, Imported, Moment,
+    Proposal, Retry, Snapshot, TakenBack, in_chunks,
+};
 pub use group::Group;
 pub use grpc::GalleryServer;
 pub use import::{ImportFile, Mistakes};
@@ -53,4 +62,6 @@ pub use pairs::{CrossScores, LookAlike};
 pub use person::{Person, PersonChange, PersonFields};
 pub use recognise::{Portrait, RecogniseError, SeenFace, SeenPicture, read_picture, read_portrait};
 pub use recogniser::{FaceOptions, Recogniser};
+pub use scope::Scope;
 pub use seal::SealError;
+pub use set_hash::SetHash;
