@@ -13,6 +13,11 @@ impl ChainHash {
     /// Before the first entry.
     pub const ZERO: Self = Self([0; 32]);
 
+    /// The hash with these 32 bytes, as stored.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// As stored.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -34,9 +34,11 @@ pub mod timetable;
 mod watch;
 
 pub use attendance::Attendance;
+pub use chain::ChainHash;
 pub use clock::{Clock, SystemClock};
 pub use error::AttendanceError;
 pub use grpc::service;
+pub use kind::{quality, quality_number};
 pub use log::{Appended, Findings, Identity, Log, LogHealth, Logged, NewEvent, OpenReason, Opened, verify};
 pub use people::{Answer, Doors, Member, People};
 pub use planning::zone;
@@ -44,4 +46,4 @@ pub use record::forget;
 pub use reports::{ReportRange, ReportRow, Subject};
 pub use salvage::Salvaged;
 pub use store::{LOG_MIGRATIONS, SITE_MIGRATIONS};
-pub use time::{Quality, Reading};
+pub use time::{Anchor, Corrected, Quality, RATE_PPM, Reading, Trust, correct};
