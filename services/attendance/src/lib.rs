@@ -41,6 +41,7 @@ pub use chain::ChainHash;
 pub use clock::{Clock, SystemClock};
 pub use error::AttendanceError;
 pub use grpc::service;
+pub use kind::{quality, quality_number};
 pub use log::{
     Appended, Findings, Identity, Log, LogHealth, LogState, Logged, NewEvent, OpenReason, Opened,
     unacknowledged, verify,

@@ -7,6 +7,7 @@ mod fault;
 mod ids;
 pub mod limits;
 pub mod page;
+mod set_hash;
 mod time;
 mod week;
 
@@ -16,5 +17,6 @@ pub use ids::{
     AccountId, BadName, ConsentId, CredentialId, ErasureId, EventId, GalleryId, GroupId, LogId, MismatchId,
     PeriodId, PersonId, TemplateId, TerminalId, TokenId,
 };
+pub use set_hash::SetHash;
 pub use time::{SiteDay, SiteTime, SiteZone, UnknownZone, UtcInstant};
 pub use week::{Hours, Weekdays};

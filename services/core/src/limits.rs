@@ -706,3 +706,56 @@ pub const ENROLMENT_ARRIVAL_SECONDS: u64 = 15;
 
 /// Pictures refused by the gallery that end an enrolment at the camera: as many as are wanted.
 pub const ENROLMENT_REFUSALS: usize = 5;
+
+/// Forks of a terminal's contacts within a day that mean two devices and not one that came back with an older state.
+pub const CONTACT_FORKS_A_DAY: usize = 2;
+
+/// Boards with one terminal's certificate that are remembered: the second already means a clone.
+pub const CONTACT_BOARDS: usize = 4;
+
+/// Characters of what tells one board from another, and of the name of a program with its version.
+pub const HELLO_TEXT_CHARS: usize = 200;
+
+/// Networks that one terminal runs: the two of a migration, and a liveness network for each.
+pub const HELLO_MODELS: usize = 8;
+
+/// Events of one push: some 200 KiB of recognitions, a second on a slow card.
+pub const PUSH_EVENTS: usize = 500;
+
+/// Bytes of the events of one push.
+pub const PUSH_SIZE_BYTES: usize = 512 << 10;
+
+/// Answers to pushes of one log, one after the other, that bring it no further, before the terminal opens anew: a hub that
+/// was restored meanwhile costs one.
+pub const PUSH_STALLS: u32 = 3;
+
+/// Days that events have lain at a hub without backups before a terminal may delete them: whoever looks after it has
+/// noticed by then that its disk is broken.
+pub const PRUNE_WITHOUT_BACKUP_DAYS: u64 = 30;
+
+/// Bytes of a person as terminals have it: 20 templates of 512 numbers are 40 KiB.
+pub const GALLERY_ROW_SIZE_BYTES: usize = 64 << 10;
+
+/// Bytes of the rows in one message of a gallery.
+pub const GALLERY_CHUNK_SIZE_BYTES: usize = 512 << 10;
+
+/// Lines of the erasure ledger in one request: some 80 bytes each, 400 KiB.
+pub const LEDGER_LINES_PER_REQUEST: usize = 5_000;
+
+/// Lines of the erasure ledger in one answer, 3.2 MiB: every erasure of a district in ten years. More come by asking again.
+pub const LEDGER_LINES_PER_ANSWER: usize = 40_000;
+
+/// Seconds that a hub's clock may be apart from that of most terminals which know the time: more than any network delays
+/// and less than a register minds.
+pub const CLOCK_APART_SECONDS: i64 = 300;
+
+/// Hours for which a terminal's word on the time counts: it is carried on by the hub's time since boot, which drifts some
+/// seconds a day.
+pub const CLOCK_WITNESS_HOURS: i64 = 24;
+
+/// Milliseconds from a question to the hub's answer within which the answer's time is of use: the error is half of it.
+pub const CLOCK_ROUND_TRIP_MS: i64 = 10_000;
+
+/// Days by which one answer may raise the earliest time that a terminal believes: a device that lay in a cupboard for two
+/// years catches up in two contacts, and a hub that is ten years ahead locks nobody out in one.
+pub const CLOCK_FLOOR_STEP_DAYS: u64 = 400;
