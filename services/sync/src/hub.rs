@@ -28,6 +28,9 @@ use crate::{SyncError, clock};
 /// The versions of the protocol that this program speaks, the first and the last.
 pub const PROTO: (i32, i32) = (1, 1);
 
+/// So long before its end a certificate is made anew.
+const RENEWAL: Duration = Duration::from_secs(30 * 86_400);
+
 /// An answer that is being made.
 pub type Answering<'a, T> = Pin<Box<dyn Future<Output = Result<T, SyncError>> + Send + 'a>>;
 
@@ -56,6 +59,8 @@ pub struct HubParts {
     pub adoptions: Adoptions,
     /// The hub's clock.
     pub clock: Arc<dyn Clock>,
+    /// When the program was made: its clock cannot be before that.
+    pub program_made: UtcInstant,
     /// What is in backups.
     pub backups: Arc<dyn Backups>,
 }
@@ -154,9 +159,10 @@ impl Hub {
         welcome.logs = told.collect();
         let reading = parts.clock.read();
         let heard = self.heard(&reading, now).await?;
-        let clock = clock::judge(&reading, parts.clock.floor(), &heard);
+        let clock = clock::judge(&reading, parts.program_made, &heard);
         convert::tell(&mut welcome, reading.wall_us, clock::told(&reading, clock));
-        welcome.renew_certificate = parts.fleet.get(terminal).await?.needs_renewal(now);
+        let expires = parts.fleet.get(terminal).await?.certificate_expires;
+        welcome.renew_certificate = expires < now.after(RENEWAL);
         if is_cloned {
             welcome.cloned = true;
             return Ok(welcome);
@@ -215,7 +221,7 @@ impl Hub {
         let clocks = self.parts.fleet.clocks(now).await?;
         let heard = clocks.into_iter().map(|one| clock::Heard {
             terminal_id: one.terminal,
-            wall_us: one.clock.micros(),
+            wall_us: one.said.micros(),
             quality: rollcall_attendance::quality(one.quality.into()),
             boot_id: hub.boot_id,
             boottime_us: hub.boottime_us.saturating_sub(now.micros().saturating_sub(one.at.micros())),
@@ -512,7 +518,7 @@ fn opened(hello: &Hello, address: String) -> Opened {
         ledger_hash: hello.ledger.hash.to_bytes(),
         clock: (
             UtcInstant::from_micros(hello.reading.wall_us),
-            rollcall_attendance::clock_quality(hello.reading.quality),
+            v1::ClockQuality::try_from(rollcall_attendance::quality_number(hello.reading.quality)).unwrap_or_default(),
         ),
         software: hello.software.clone(),
         address,
