@@ -158,7 +158,7 @@ impl Received {
         let mut tx = self.db.write().await?;
         let mut owned = store::lock(&mut tx, &self.db, log_id).await?;
         if owned.is_none() {
-            let logs = store::count_logs(&mut tx, terminal_id).await?;
+            let (logs, newest_us) = store::count_logs(&mut tx, terminal_id).await?;
             if usize::try_from(logs).unwrap_or(usize::MAX) >= limits::RECEIVED_LOGS {
                 return Err(AttendanceError::Full(format!(
                     "{} has {logs} logs here, which is the most; a terminal begins one when it was restored or moved: \
@@ -166,7 +166,8 @@ impl Received {
                     terminal_id.name()
                 )));
             }
-            store::ensure_log(&mut tx, &received_log(terminal_id, log_id, now)).await?;
+            let opened_us = now.micros().max(newest_us.saturating_add(1));
+            store::ensure_log(&mut tx, &received_log(terminal_id, log_id, opened_us)).await?;
             owned = store::lock(&mut tx, &self.db, log_id).await?;
         }
         let owned = owned.ok_or(AttendanceError::Internal("a log is gone that was just stored"))?;
@@ -415,7 +416,7 @@ fn beginning(log_id: LogId) -> Tip {
     Tip { log_id, head: 0, hash: ChainHash::ZERO }
 }
 
-fn received_log(terminal_id: TerminalId, log_id: LogId, now: UtcInstant) -> LogEntry {
+fn received_log(terminal_id: TerminalId, log_id: LogId, opened_us: i64) -> LogEntry {
     LogEntry {
         tip: beginning(log_id),
         terminal_id,
@@ -424,7 +425,7 @@ fn received_log(terminal_id: TerminalId, log_id: LogId, now: UtcInstant) -> LogE
         first_seq: 1,
         before_hash: ChainHash::ZERO,
         is_current: false,
-        opened_us: now.micros(),
+        opened_us,
         reason: "RECEIVED".to_owned(),
         is_superseded: false,
     }

@@ -320,7 +320,7 @@ async fn begin(
     salvaged: Option<&Salvaged>,
 ) -> Result<Place, AttendanceError> {
     let parent = parent(found);
-    let log = new_log(identity, clock, parent, reason)?;
+    let log = new_log(identity, clock, &found.logs, parent, reason)?;
     let mut kinds = vec![opening(parent, reason)];
     match reason {
         OpenReason::RolledBack => kinds.push(alarm("LOG_ROLLED_BACK", missing(found))),
@@ -354,13 +354,16 @@ async fn begin(
     Ok(place)
 }
 
-/// The row of a log that begins now, as the current one.
+/// The row of a log that begins now, as the current one, after the others that there are: logs are in the order of their
+/// opening, whatever the clock says.
 pub(super) fn new_log(
     identity: &Identity,
     clock: &dyn Clock,
+    others: &[LogEntry],
     parent: Option<Tip>,
     reason: OpenReason,
 ) -> Result<LogEntry, AttendanceError> {
+    let newest_us = others.iter().map(|log| log.opened_us).max().unwrap_or(i64::MIN);
     Ok(LogEntry {
         tip: Tip { log_id: LogId::from_bytes(random_id()?), head: 0, hash: ChainHash::ZERO },
         terminal_id: identity.terminal_id,
@@ -369,7 +372,7 @@ pub(super) fn new_log(
         first_seq: 1,
         before_hash: ChainHash::ZERO,
         is_current: true,
-        opened_us: clock.read().wall_us,
+        opened_us: clock.read().wall_us.max(newest_us.saturating_add(1)),
         reason: reason.as_str().to_owned(),
         is_superseded: false,
     })

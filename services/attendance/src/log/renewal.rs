@@ -34,7 +34,7 @@ pub(super) async fn close(
     let parent = store::log::lock_tip(&mut tx, db, current.tip.log_id).await?;
     let logs = store::log::logs(&mut tx, db, identity.terminal_id).await?;
     forget_pruned(&mut tx, &logs).await?;
-    let log = new_log(identity, clock, Some(parent), OpenReason::Closed)?;
+    let log = new_log(identity, clock, &logs, Some(parent), OpenReason::Closed)?;
     store::log::retire_current(&mut tx, identity.terminal_id).await?;
     store::log::insert_log(&mut tx, &log).await?;
     let mut place = Place::new(log.tip, identity.terminal_id).with_floor(current.floor);
@@ -65,7 +65,7 @@ pub(super) async fn supersede(
     forget_pruned(&mut tx, &logs).await?;
     let log = LogEntry {
         is_current: old.is_current,
-        ..new_log(identity, clock, Some(parent), OpenReason::Forked)?
+        ..new_log(identity, clock, &logs, Some(parent), OpenReason::Forked)?
     };
     if log.is_current {
         store::log::retire_current(&mut tx, identity.terminal_id).await?;

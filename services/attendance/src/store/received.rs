@@ -31,13 +31,13 @@ create table attendance_gap (
     last_hash BLOB not null,
     noticed_us INTEGER not null,
     primary key (log_id, first_seq)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 create table attendance_arrival (
     log_id BLOB not null references attendance_log (log_id),
     arrived_us INTEGER not null,
     seq INTEGER not null,
     primary key (log_id, arrived_us)
-) STRICT",
+) STRICT, WITHOUT ROWID",
 };
 
 /// Events of a log that no device has any more: their numbers, and the hash after the last.
@@ -118,10 +118,10 @@ pub(crate) async fn ensure_log(tx: &mut Tx, log: &LogEntry) -> Result<(), StoreE
     })
 }
 
-/// How many logs of a terminal there are.
-pub(crate) async fn count_logs(tx: &mut Tx, terminal_id: TerminalId) -> Result<i64, StoreError> {
+/// How many logs of a terminal there are, and when the newest was opened.
+pub(crate) async fn count_logs(tx: &mut Tx, terminal_id: TerminalId) -> Result<(i64, i64), StoreError> {
     on!(tx, connection => {
-        sqlx::query_scalar("select count(*) from attendance_log where terminal_id = $1")
+        sqlx::query_as("select count(*), coalesce(max(opened_us), 0) from attendance_log where terminal_id = $1")
             .bind(terminal_id.as_bytes())
             .fetch_one(connection)
             .await
