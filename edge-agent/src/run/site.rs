@@ -301,12 +301,16 @@ fn host_name() -> String {
     config::Name::try_from(name.trim().to_owned()).map_or_else(|_| "Terminal".to_owned(), |name| name.0)
 }
 
-/// Obeys what the configuration file says anew.
+/// Obeys what the configuration file says anew. Not while the terminal belongs to a hub, which says it all: what the file
+/// said meanwhile counts when it stands alone again.
 async fn obey_file(
     config: &Config,
     terminals: &Terminals<ThisDevice>,
     attendance: &Attendance,
 ) -> anyhow::Result<()> {
+    if terminals.hub().is_some() {
+        return Ok(());
+    }
     let said = config.changeable();
     let news = terminals.news(&said).await?;
     if news.is_empty() {

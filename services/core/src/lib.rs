@@ -14,7 +14,7 @@ mod week;
 pub use caller::{Caller, CallerId, Role};
 pub use fault::{Code, Fault, Reason};
 pub use ids::{
-    AccountId, BadName, ConsentId, CredentialId, ErasureId, EventId, GalleryId, GroupId, LogId, MismatchId,
+    AccountId, BadName, CommandId, ConsentId, CredentialId, ErasureId, EventId, GalleryId, GroupId, LogId, MismatchId,
     PeriodId, PersonId, TemplateId, TerminalId, TokenId,
 };
 pub use set_hash::SetHash;

@@ -759,3 +759,61 @@ pub const CLOCK_ROUND_TRIP_MS: i64 = 10_000;
 /// Days by which one answer may raise the earliest time that a terminal believes: a device that lay in a cupboard for two
 /// years catches up in two contacts, and a hub that is ten years ahead locks nobody out in one.
 pub const CLOCK_FLOOR_STEP_DAYS: u64 = 400;
+
+/// Terminals of one hub: a hub on SQLite is made for a hundred, a district on PostgreSQL has some hundreds. Each writes
+/// a row a minute.
+pub const FLEET_TERMINALS: i64 = 1_000;
+
+/// Characters of what a terminal says its machine is known by: a hash in hex.
+pub const HARDWARE_ID_CHARS: usize = 64;
+
+/// Characters of a version of a terminal's software.
+pub const SOFTWARE_CHARS: usize = 100;
+
+/// Characters of a host and port: a name of the DNS has at most 253.
+pub const ADDRESS_CHARS: usize = 260;
+
+/// Bytes of the random number of one contact; terminals send 16.
+pub const CONTACT_NONCE_SIZE_BYTES: usize = 32;
+
+/// Contacts with an older state that a hub remembers of a terminal, the newest: two within a day say that it was cloned,
+/// and more say nothing else.
+pub const CONTACT_FORKS: usize = 16;
+
+/// Machines that a hub remembers of a terminal, the first: two say that it was cloned.
+pub const CONTACT_MACHINES: usize = 8;
+
+/// Bytes of what a terminal says of itself. With [`STATUS_ALARMS`] it has some 3 KiB.
+pub const STATUS_SIZE_BYTES: usize = 16 << 10;
+
+/// Alarms of one terminal that are not over: it knows some twenty kinds.
+pub const STATUS_ALARMS: usize = 64;
+
+/// Milliseconds without a word after which a terminal counts as not heard from: it speaks each minute.
+pub const FLEET_SILENCE_MS: u64 = 5 * 60_000;
+
+/// Milliseconds for which a terminal's word on the time counts: it is given each minute, and a clock that is set anew
+/// makes what was compared with it worthless.
+pub const FLEET_CLOCK_MS: u64 = 10 * 60_000;
+
+/// Milliseconds that a terminal has to do what it is asked for at once, and whoever asked waits: then they have gone.
+pub const COMMAND_PATIENCE_MS: u64 = 5_000;
+
+/// Commands to one terminal that nobody has taken. More are somebody who hammers a button.
+pub const COMMANDS_WAITING: usize = 16;
+
+/// Milliseconds for which commands are kept, so that a late answer finds its own. They open nothing any more.
+pub const COMMAND_KEPT_MS: u64 = 3_600_000;
+
+/// Milliseconds between two looks of a hub's process at what another process of it has changed: a door that is opened
+/// through another process opens so much later.
+pub const FLEET_POLL_MS: u64 = 200;
+
+/// Authorities whose certificates count at once: one, and the one that takes over from it.
+pub const AUTHORITIES: usize = 4;
+
+/// Bytes of one authority's certificate. Ours have some 500.
+pub const AUTHORITY_SIZE_BYTES: usize = 8 << 10;
+
+/// Addresses at which a hub is reached: a balancer, and what each of its processes is reached by.
+pub const HUB_ADDRESSES: usize = 16;

@@ -1,4 +1,6 @@
-//! `TerminalService` over gRPC: converts, calls, converts.
+//! `TerminalService` over gRPC: converts, calls, converts. Here a terminal's, in `fleet` a hub's.
+
+mod fleet;
 
 use std::pin::Pin;
 
@@ -12,6 +14,8 @@ use crate::convert::{
     groups, lockdown_to_proto, mask_from_proto, revised_to_proto, settings_from_proto, status_to_proto,
 };
 use crate::{Device, Enrolment, TerminalError, Terminals};
+
+pub use self::fleet::{FleetGrpc, fleet_service};
 
 /// The service, to add to a server. `software` is the version that terminals of this program tell.
 pub fn service<D: Device>(
