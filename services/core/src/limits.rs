@@ -269,6 +269,13 @@ pub const BACKUP_NAME_BYTES: usize = 64;
 /// Bytes of a backup's manifest: 64 files with 100 migrations each take some 300 KiB.
 pub const BACKUP_MANIFEST_SIZE_BYTES: u64 = 1 << 20;
 
+/// Rows that are copied at once from one engine to the other: 200 of 40 columns are a quarter of the parameters that
+/// SQLite takes.
+pub const BACKUP_ROWS: usize = 200;
+
+/// Bytes of rows that are copied at once, after the row that goes beyond: a sealed picture may have megabytes.
+pub const BACKUP_ROWS_SIZE_BYTES: usize = 1 << 20;
+
 /// Characters of a new backup's passphrase, at least. A guess costs a tenth of a second and 128 MiB, and an attacker has
 /// the file for ever.
 pub const BACKUP_PASSPHRASE_CHARS_MIN: usize = 12;
@@ -654,3 +661,12 @@ pub const ENROLMENT_ARRIVAL_SECONDS: u64 = 15;
 
 /// Pictures refused by the gallery that end an enrolment at the camera: as many as are wanted.
 pub const ENROLMENT_REFUSALS: usize = 5;
+
+/// Daily backups that a hub keeps. Two at least: an event goes from a terminal only once two backups have it.
+pub const BACKUPS_DAILY: std::ops::RangeInclusive<u32> = 2..=366;
+
+/// Weekly backups that a hub keeps beside them: none, up to five years.
+pub const BACKUPS_WEEKLY: std::ops::RangeInclusive<u32> = 0..=260;
+
+/// Days after which a terminal that hears nothing of its hub forgets the gallery: 0 is never. Schools close for ten weeks.
+pub const FORGET_AFTER_DAYS: std::ops::RangeInclusive<u32> = 0..=365;

@@ -7,7 +7,7 @@
 //! Not here: cameras, doors and the event log. The program gives them as a [`Device`].
 
 pub mod access;
-mod configured;
+pub mod configured;
 mod convert;
 mod error;
 mod grpc;
