@@ -2,17 +2,13 @@
 
 mod annotate;
 mod camera;
-mod client;
 mod commands;
 mod config;
 mod databases;
 mod door;
 mod enrolment;
 mod entrance;
-mod folder;
-mod key;
 mod kiosk;
-mod log;
 mod picture;
 mod readers;
 mod recognition;
@@ -22,9 +18,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rollcall_program::shell::{self, models_folder};
+use rollcall_program::{client, folder, key, log, token};
 
 use commands::{
-    backup, bench, detect, doctor, door as door_commands, enrol, evaluate, events, identify, restore, token,
+    backup, bench, detect, doctor, door as door_commands, enrol, evaluate, events, identify, restore,
     verify_log,
 };
 
@@ -76,12 +74,9 @@ enum Command {
     Bench(bench::Args),
 }
 
-/// Exit status when the configuration is wrong.
-const CONFIGURATION: u8 = 2;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let models = || commands::models_folder(cli.models.clone());
+    let models = || models_folder(cli.models.clone());
     let done = match cli.command {
         Command::Run(args) => run::run(cli.models.clone(), args),
         Command::Enrol(args) => enrol::run(&args),
@@ -99,16 +94,7 @@ fn main() -> ExitCode {
         Command::Evaluate(command) => models().and_then(|models| evaluate::run(&models, &command)),
         Command::Bench(args) => models().and_then(|models| bench::run(&models, &args)),
     };
-    match done {
-        Ok(code) => code,
-        // Whoever reads our output has gone, for example `| head`: nothing is wrong.
-        Err(error) if commands::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("edge-agent: {}", commands::told(&error));
-            let is_configuration = error.is::<config::ConfigError>();
-            if is_configuration { ExitCode::from(CONFIGURATION) } else { ExitCode::FAILURE }
-        }
-    }
+    shell::ended("edge-agent", done)
 }
 
 #[cfg(test)]

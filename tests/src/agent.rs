@@ -1,35 +1,24 @@
 //! A running `edge-agent`.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::{Command, ExitStatus};
 
-use rustix::process::Signal;
-use tempfile::TempDir;
-
-use crate::ended::{self, Ended, end, kill, signal};
+use crate::ended::{self, Ended};
+use crate::program::Program;
 use crate::{Client, edge_agent, repository};
-
-/// A start loads networks, in a debug build on a busy machine.
-const READY: Duration = Duration::from_secs(120);
 
 /// See the module. Dropped, it is killed.
 pub struct Agent {
-    child: Option<Child>,
-    folder: TempDir,
+    program: Program,
     options: Vec<String>,
     /// The command that `edge-agent run` is an argument of: strace(1), faketime(1).
     under: Vec<String>,
     /// The command before that, which mounts what it alone sees.
     mounts: Vec<String>,
     models: PathBuf,
-    url: String,
     screen: Option<SocketAddr>,
 }
 
@@ -41,25 +30,24 @@ impl Agent {
 
     /// The same with further options of `edge-agent run`.
     pub fn start_with(options: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let options = options.iter().map(|option| (*option).to_owned()).collect();
-        let mut agent = Self::of(folder, options);
+        let mut agent = Self::of(Program::new(edge_agent()), options);
         agent.restart();
         agent
     }
 
     /// One with a configuration, which may name what lies in the folder that it is told of. Not started.
     pub fn configured(configuration: impl FnOnce(&Path) -> String) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("agent.toml");
-        std::fs::write(&file, configuration(folder.path())).unwrap();
+        let program = Program::new(edge_agent());
+        let file = program.folder().join("agent.toml");
+        std::fs::write(&file, configuration(program.folder())).unwrap();
         let options = vec!["--config".to_owned(), file.to_str().unwrap().to_owned()];
-        Self::of(folder, options)
+        Self::of(program, options)
     }
 
-    fn of(folder: TempDir, options: Vec<String>) -> Self {
+    fn of(program: Program, options: Vec<String>) -> Self {
         let (under, mounts, models) = (Vec::new(), Vec::new(), repository("models"));
-        Self { child: None, folder, options, under, mounts, models, url: String::new(), screen: None }
+        Self { program, options, under, mounts, models, screen: None }
     }
 
     /// Has it use the networks of this folder from now on.
@@ -118,33 +106,15 @@ impl Agent {
     /// # Errors
     /// Its status.
     pub fn try_restart(&mut self) -> Result<(), ExitStatus> {
-        assert!(self.child.is_none(), "it still runs");
-        let log = File::options().create(true).append(true).open(self.log_file()).unwrap();
-        let mut command = self.run_command();
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let line = first_line(child.stdout.take().unwrap());
-        let Some(line) = line else {
-            kill(child.id());
-            return Err(child.wait().unwrap());
-        };
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let ["ready:", url, ca, token, ..] = words[..] else { panic!("no ready line: {line}") };
-        assert!(ca.starts_with("ca=") && token.starts_with("token="), "{line}");
-        let port = url.rsplit(':').next().unwrap();
-        self.url = format!("https://127.0.0.1:{port}");
+        let words = self.program.start(self.run_command())?;
         let screen = words.iter().find_map(|word| word.strip_prefix("screen=http://"));
         self.screen = screen.map(|address| address.trim_end_matches('/').parse().unwrap());
-        self.child = Some(child);
         Ok(())
     }
 
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
-        let ended = self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some());
-        if ended {
-            self.child = None;
-        }
-        ended
+        self.program.has_ended()
     }
 
     /// `edge-agent run` on its folder, not started.
@@ -161,8 +131,8 @@ impl Agent {
 
     /// Another command of the program, told of its data folder, not started.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(edge_agent());
-        command.args(arguments).env("ROLLCALL_DATA", self.data()).env("PATH", self.search_path());
+        let mut command = self.program.command(arguments, &self.data());
+        command.env("PATH", self.search_path());
         command
     }
 
@@ -179,7 +149,7 @@ impl Agent {
     }
 
     fn tools(&self) -> PathBuf {
-        self.folder.path().join("bin")
+        self.folder().join("bin")
     }
 
     fn search_path(&self) -> String {
@@ -193,27 +163,23 @@ impl Agent {
 
     /// Its data folder, where the test can read it.
     pub fn data(&self) -> PathBuf {
-        let data = self.folder.path().join("data");
-        if self.mounts.is_empty() || self.child.is_none() { data } else { self.seen(&data) }
+        let data = self.folder().join("data");
+        if self.mounts.is_empty() || !self.program.is_started() { data } else { self.seen(&data) }
     }
 
     /// What it wrote about itself. A test that fails prints it.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.log_file()).unwrap_or_default()
-    }
-
-    fn log_file(&self) -> PathBuf {
-        self.folder.path().join("agent.log")
+        self.program.log()
     }
 
     /// A folder beside it for the test.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.program.folder()
     }
 
     /// Its address, <https://127.0.0.1:PORT>.
     pub fn url(&self) -> &str {
-        &self.url
+        self.program.url()
     }
 
     /// Where its screen's page is.
@@ -223,7 +189,7 @@ impl Agent {
 
     /// Its process.
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
+        self.program.pid()
     }
 
     /// The certificate of its authority.
@@ -238,24 +204,7 @@ impl Agent {
 
     /// The same with a lifetime.
     pub fn token_for(&self, role: &str, scopes: &str, expires: &str) -> PathBuf {
-        let file = self.folder().join(format!("{}.token", next_name()));
-        let path = file.to_str().unwrap();
-        self.run(&[
-            "token",
-            "create",
-            "--name",
-            "a test",
-            "--role",
-            role,
-            "--scopes",
-            scopes,
-            "--expires",
-            expires,
-            "--out",
-            path,
-        ])
-        .success();
-        file
+        self.program.token(self.command(&["token", "create"]), role, scopes, expires)
     }
 
     /// A client with the administrator's token.
@@ -265,58 +214,21 @@ impl Agent {
 
     /// A client with the token in a file.
     pub async fn client_with(&self, token: &Path) -> Client {
-        let token = std::fs::read_to_string(token).unwrap();
-        Client::connect(&self.url, &std::fs::read(self.ca()).unwrap(), token.trim()).await
+        self.program.client(token, &self.ca()).await
     }
 
     /// kill -9.
     pub fn kill(&mut self) {
-        let mut child = self.child.take().unwrap();
-        kill(child.id());
-        child.wait().unwrap();
+        self.program.kill();
     }
 
     /// Asks it to stop, and waits until it has.
     pub fn stop(&mut self) -> Ended {
-        let child = self.child.take().unwrap();
-        signal(child.id(), Signal::TERM);
-        end(child, "edge-agent run after SIGTERM")
+        self.program.stop()
     }
 
     /// Waits until it ends by itself.
     pub fn end(&mut self) -> Ended {
-        end(self.child.take().unwrap(), "edge-agent run")
+        self.program.end()
     }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            kill(child.id());
-            let _ = child.wait();
-        }
-        if std::thread::panicking() {
-            eprintln!("{}", self.log());
-        }
-    }
-}
-
-/// The first line of an output, within the deadline; the rest is read and dropped.
-fn first_line(stdout: ChildStdout) -> Option<String> {
-    let (send, line) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut lines = BufReader::new(stdout).lines();
-        if let Some(Ok(line)) = lines.next() {
-            let _ = send.send(line);
-        }
-        lines.for_each(drop);
-    });
-    line.recv_timeout(READY).ok()
-}
-
-/// A name that no other file of this test has.
-fn next_name() -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }

@@ -4,14 +4,13 @@
 //! and so does the store's backup. It needs the rights of whoever runs the program.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use rollcall_core::limits;
-use rollcall_store::{Backup, DataFolder, Db, FactsFuture, SecretString, Tx, read_private};
+use rollcall_program::shell::tell_backup;
+use rollcall_store::{Backup, DataFolder, Db, FactsFuture, Tx};
 
-use super::runtime;
+use super::{passphrase, runtime};
 use crate::config::DATA_FOLDER;
 use crate::{folder, key};
 
@@ -43,22 +42,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let backup = backup.key(folder::CA_KEY).file(folder::CA, &data.file(folder::CA));
     let report = runtime()?.block_on(backup.write(&args.out, passphrase))?;
-    println!("{}: {} bytes, made and read back", report.path.display(), report.size_bytes);
-    if !report.keys_left_out.is_empty() {
-        eprintln!(
-            "edge-agent: it is not encrypted, so it is without {}: keep these elsewhere, or what they encrypt is lost \
-             (--passphrase-file puts them in)",
-            report.keys_left_out.join(" and ")
-        );
-    }
+    tell_backup("edge-agent", &report);
     Ok(ExitCode::SUCCESS)
-}
-
-/// The first line of a file that nobody else can read.
-pub fn passphrase(path: &Path) -> anyhow::Result<SecretString> {
-    let bytes = read_private(path, limits::CONFIG_SIZE_BYTES)?;
-    let text = std::str::from_utf8(&bytes).with_context(|| format!("{} is not text", path.display()))?;
-    Ok(text.lines().next().unwrap_or_default().to_owned().into())
 }
 
 fn no_facts(_: &mut Tx) -> FactsFuture<'_> {

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use rollcall_attendance::{Clock as _, Quality as ClockQuality, SystemClock};
-use rollcall_core::{UtcInstant, limits};
+use rollcall_program::doctor::{self, Finding, State};
 use rollcall_terminals::Machine;
 use rollcall_vision::decode::decode;
 use rollcall_vision::{FaceReader, Models, QualityLimits};
@@ -41,28 +40,6 @@ pub struct Args {
     data: Option<PathBuf>,
 }
 
-/// What was found of one thing.
-struct Finding {
-    what: &'static str,
-    state: State,
-    said: String,
-}
-
-/// How good that is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Well,
-    /// It works, and somebody should look at it; or it is not there and need not be.
-    Look,
-    Wrong,
-}
-
-impl Finding {
-    fn new(what: &'static str, state: State, said: impl Into<String>) -> Self {
-        Self { what, state, said: said.into() }
-    }
-}
-
 /// Status 0 when nothing is wrong.
 pub fn run(models: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let config = args.config.as_deref().map(Config::read).transpose()?.unwrap_or_default();
@@ -71,19 +48,9 @@ pub fn run(models: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         recognition(models, &config),
         camera(&config),
         door(&config),
-        vec![clock(), disk(&data), wear(&data), heat()],
+        vec![doctor::clock(), doctor::disk(&data), wear(&data), heat()],
     ];
-    let findings: Vec<Finding> = groups.into_iter().flatten().collect();
-    for finding in &findings {
-        let mark = match finding.state {
-            State::Well => "ok   ",
-            State::Look => "look ",
-            State::Wrong => "WRONG",
-        };
-        println!("{mark} {:11} {}", finding.what, finding.said);
-    }
-    let is_wrong = findings.iter().any(|finding| finding.state == State::Wrong);
-    Ok(if is_wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(doctor::tell(groups.into_iter().flatten()))
 }
 
 /// Every device, then the one that is configured, for two seconds.
@@ -229,38 +196,6 @@ fn cosine(values: &[f32], expected: &[u8]) -> f32 {
         return 0.0;
     }
     values.iter().zip(expected).map(|(value, bytes)| value * f32::from_le_bytes(*bytes)).sum()
-}
-
-fn clock() -> Finding {
-    const WHAT: &str = "clock";
-    let reading = SystemClock::new(UtcInstant::from_micros(0)).read();
-    let now = UtcInstant::from_micros(reading.wall_us);
-    match reading.quality {
-        ClockQuality::Ntp | ClockQuality::Hub => {
-            Finding::new(WHAT, State::Well, format!("{now}, from a time server"))
-        }
-        ClockQuality::Rtc => Finding::new(WHAT, State::Well, format!("{now}, from a real-time clock")),
-        ClockQuality::Saved | ClockQuality::Unset => Finding::new(
-            WHAT,
-            State::Look,
-            format!(
-                "{now}, from neither a time server nor a real-time clock: after a power cut it is wrong until the hub \
-                 corrects it; add a clock module, or let systemd-timesyncd reach a time server"
-            ),
-        ),
-    }
-}
-
-fn disk(data: &Path) -> Finding {
-    const WHAT: &str = "disk";
-    let place = data.ancestors().find(|folder| folder.is_dir()).unwrap_or(data);
-    let machine = Machine::read(place);
-    let (free, size) = (machine.disk_free_bytes >> 20, machine.disk_size_bytes >> 20);
-    let said = format!("{free} of {size} MiB are free at {}", place.display());
-    match machine.disk_free_bytes >= limits::DISK_FREE_LOW_BYTES {
-        true => Finding::new(WHAT, State::Well, said),
-        false => Finding::new(WHAT, State::Wrong, said + "; make room, or the log will have none"),
-    }
 }
 
 /// What a running terminal writes: a card lives for some thousand times its size.

@@ -4,10 +4,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use rollcall_core::UtcInstant;
+use rollcall_program::shell::tell_restored;
 
-use super::backup::passphrase;
-use super::runtime;
+use super::{passphrase, runtime};
 use crate::config::DATA_FOLDER;
 use crate::databases;
 
@@ -30,10 +29,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let known = databases::known();
     let restored = rollcall_store::restore(&args.file, passphrase, &args.data, &known);
     let manifest = runtime()?.block_on(restored)?;
-    println!(
-        "{}: restored as it was at {}",
-        args.data.display(),
-        UtcInstant::from_micros(manifest.made_at_us)
-    );
+    tell_restored(&args.data, &manifest);
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,9 @@ use rollcall_vision::models::Role;
 use serde::Deserialize;
 
 use super::deliberate::DeliberateConfig;
+
 pub use super::deliberate::Mode;
+pub use rollcall_program::config::Whole;
 
 /// Everything that decides how a passage is judged.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -110,29 +112,6 @@ pub enum LivenessPolicy {
     /// Whoever is in doubt turns the head.
     #[default]
     Doubt,
-}
-
-/// A whole number from `LEAST` to `MOST`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "i64")]
-pub struct Whole<const LEAST: u32, const MOST: u32>(pub(super) u32);
-
-impl<const LEAST: u32, const MOST: u32> Whole<LEAST, MOST> {
-    /// The number.
-    pub fn get(self) -> u32 {
-        self.0
-    }
-}
-
-impl<const LEAST: u32, const MOST: u32> TryFrom<i64> for Whole<LEAST, MOST> {
-    type Error = String;
-
-    fn try_from(number: i64) -> Result<Self, String> {
-        match u32::try_from(number) {
-            Ok(whole) if (LEAST..=MOST).contains(&whole) => Ok(Self(whole)),
-            _ => Err(format!("is {number}; give {LEAST} to {MOST}")),
-        }
-    }
 }
 
 /// A number from 0 to 1.

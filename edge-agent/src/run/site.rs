@@ -1,31 +1,30 @@
 //! Everything of this terminal, open: built whole or not at all, then serving, then closed in order.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rollcall_accounts::Accounts;
-use rollcall_attendance::codes::CodeSet;
-use rollcall_attendance::{Attendance, Clock as _, Log, Quality, SystemClock};
+use rollcall_attendance::{Attendance, Log, SystemClock};
 use rollcall_core::{UtcInstant, limits};
 use rollcall_gallery::{FaceOptions, Gallery, GalleryOptions, GalleryServer};
+use rollcall_program::machine::{Host, host_name, program_made, url};
+use rollcall_program::people::{Directory, SiteNotes};
+use rollcall_program::run::Ready;
+use rollcall_program::{health as part_health, systemd, ticks};
 use rollcall_proto::v1;
 use rollcall_proto::v1::gallery_service_server::GalleryServiceServer;
-use rollcall_server::{Reflection, Running as RunningServer, Server, ServerConfig, Services, health};
+use rollcall_server::{Running as RunningServer, Server, Services, health};
 use rollcall_store::{DataFolder, Db, Writes, replace_file};
-use rollcall_terminals::{
-    Identity, Machine, Revised, Settings, SettingsField, Terminals, WithoutClock, hardware_id,
-};
+use rollcall_terminals::{Identity, Revised, Settings, SettingsField, Terminals, WithoutClock, hardware_id};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::device::ThisDevice;
 use super::hardware::{self, Hardware};
-use super::people::{Directory, SiteNotes};
-use super::{Alarms, Plan, systemd, ticks};
+use super::{Alarms, Plan};
 use crate::config::{self, Config};
 use crate::enrolment::Enrolments;
 use crate::entrance::Rules;
@@ -71,7 +70,7 @@ impl Site {
         let now = UtcInstant::now();
         let folder = DataFolder::open(&plan.data)?;
         let writes = Writes::new();
-        let key = key::open(&folder)?;
+        let key = key::open(&folder, key::Sealed::in_folder(&folder))?;
         let site_db = databases::site(&folder).await?;
         let gallery_db = databases::gallery(&folder).await?;
         let identity = Identity::open(&site_db, &hardware_id(), &first_settings(&plan.config)).await?;
@@ -139,37 +138,26 @@ impl Site {
     }
 }
 
-impl Running {
-    /// Where it is reached from other machines.
-    pub(super) fn url(&self) -> String {
-        url(self.server.address(), Host::OtherMachines)
+impl rollcall_program::run::Running for Running {
+    fn ready(&self) -> Ready<'_> {
+        let screen = self.hardware.screen().map(|screen| format!("screen={screen}"));
+        Ready {
+            url: url(self.server.address(), Host::OtherMachines),
+            folder: self.parts.folder.path(),
+            token: &self.token,
+            more: screen.into_iter().collect(),
+        }
     }
 
-    /// Where the screen's page is.
-    pub(super) fn screen(&self) -> Option<&str> {
-        self.hardware.screen()
-    }
-
-    /// The data folder.
-    pub(super) fn folder(&self) -> &Path {
-        self.parts.folder.path()
-    }
-
-    /// The file with the administrator's token.
-    pub(super) fn token(&self) -> &Path {
-        &self.token
-    }
-
-    /// Returns, with the reason, when it cannot go on.
-    pub(super) async fn failed(&self) -> String {
+    async fn failed(&self) -> String {
         tokio::select! {
             reason = self.parts.log.failed() => reason,
             reason = self.hardware.failed() => reason,
         }
     }
 
-    /// Ends everything in order: the hardware, calls, writes, the log, the databases. Returns how many calls were cut.
-    pub(super) async fn drain(mut self, patience: Duration) -> usize {
+    /// The hardware, calls, writes, the log, the databases.
+    async fn drain(mut self, patience: Duration) -> usize {
         // A program that is not there any more is not looked for.
         let _ = std::fs::remove_file(self.parts.folder.file(folder::ADDRESS));
         self.hardware.stop().await;
@@ -184,13 +172,6 @@ impl Running {
         }
         left
     }
-}
-
-/// When this program was made, as its file says: a clock that shows an earlier time was never set.
-fn program_made() -> UtcInstant {
-    let made = std::env::current_exe().and_then(|program| program.metadata()?.modified());
-    let since_1970 = made.ok().and_then(|made| made.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-    UtcInstant::from_micros(i64::try_from(since_1970.as_micros()).unwrap_or(0))
 }
 
 async fn open_log(folder: &DataFolder, identity: &Identity, clock: &Arc<SystemClock>) -> anyhow::Result<Log> {
@@ -224,7 +205,7 @@ async fn build_server(
         .add(rollcall_attendance::service(parts.attendance.clone()))
         .add(rollcall_terminals::service(terminals, VERSION))
         .add(health::service("edge-agent", VERSION, probes(parts)));
-    Ok(Server::build(server_config(plan), &tls, accounts, services).await?)
+    Ok(Server::build(plan.config.server.at(plan.address), &tls, accounts, services).await?)
 }
 
 /// The server has looked at the size of a message before.
@@ -233,46 +214,24 @@ fn gallery_service(gallery: &Gallery) -> GalleryServiceServer<GalleryServer> {
     service.max_decoding_message_size(usize::MAX)
 }
 
-fn server_config(plan: &Plan) -> ServerConfig {
-    let server = &plan.config.server;
-    ServerConfig {
-        metrics_listen: server.metrics_address,
-        reflection: if server.reflection { Reflection::On } else { Reflection::Off },
-        ..ServerConfig::at(plan.address)
-    }
-}
-
 /// How the parts are, for HealthService.
 fn probes(parts: &Parts) -> Vec<health::Probe> {
-    let (log, clock, folder) = (parts.log.clone(), Arc::clone(&parts.clock), parts.folder.path().to_owned());
     vec![
-        Box::new(move || {
-            let health = log.health();
-            let full = format!("the disk is full, {} events wait for room", health.kept);
-            part("log", health.is_disk_full.then_some(full))
-        }),
-        Box::new(move || {
-            let unset = clock.read().quality == Quality::Unset;
-            part("clock", unset.then(|| "the clock was not set since the machine was started".to_owned()))
-        }),
-        Box::new(move || {
-            let free_bytes = Machine::read(&folder).disk_free_bytes;
-            let low = free_bytes < limits::DISK_FREE_LOW_BYTES;
-            part("disk", low.then(|| format!("{} MiB are left", free_bytes >> 20)))
-        }),
+        part_health::log(parts.log.clone()),
+        part_health::clock(Arc::clone(&parts.clock)),
+        part_health::disk(parts.folder.path().to_owned()),
     ]
-}
-
-fn part(part: &'static str, degraded: Option<String>) -> health::Part {
-    let state = if degraded.is_some() { health::State::Degraded } else { health::State::Well };
-    health::Part { part, state, explanation: degraded.unwrap_or_default() }
 }
 
 /// What a new terminal is told.
 fn first_settings(config: &Config) -> Settings {
     let terminal = &config.terminal;
     Settings {
-        display_name: terminal.name.clone().map_or_else(host_name, |name| name.0),
+        display_name: terminal
+            .name
+            .clone()
+            .or_else(host_name)
+            .map_or_else(|| "Terminal".to_owned(), |name| name.0),
         direction: direction(terminal.direction.unwrap_or_default()),
         groups: Vec::new(),
         fpir_target: terminal.fpir_target.map_or(limits::FPIR_TARGET_DEFAULT, |rate| rate.0),
@@ -287,18 +246,6 @@ fn direction(direction: config::Direction) -> v1::Direction {
         config::Direction::In => v1::Direction::In,
         config::Direction::Out => v1::Direction::Out,
     }
-}
-
-fn code_set(set: config::CodeSet) -> CodeSet {
-    match set {
-        config::CodeSet::Plain => CodeSet::Plain,
-        config::CodeSet::Dfe => CodeSet::Dfe,
-    }
-}
-
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    config::Name::try_from(name.trim().to_owned()).map_or_else(|_| "Terminal".to_owned(), |name| name.0)
 }
 
 /// Obeys what the configuration file says anew. Not while the terminal belongs to a hub, which says it all: what the file
@@ -329,25 +276,9 @@ async fn obey_file(
     let zone = config.site.time_zone.clone().filter(|_| is_news("site.time_zone")).map(|zone| zone.0);
     let codes = config.site.code_set.filter(|_| is_news("site.code_set"));
     if zone.is_some() || codes.is_some() {
-        attendance.configure(zone, codes.map(code_set)).await?;
+        attendance.configure(zone, codes.map(Into::into)).await?;
     }
     terminals.remember(said).await?;
     tracing::info!(keys = news.join(","), "the configuration file's settings were taken over");
     Ok(())
-}
-
-/// From where a server is reached.
-enum Host {
-    ThisMachine,
-    OtherMachines,
-}
-
-fn url(address: SocketAddr, host: Host) -> String {
-    let port = address.port();
-    match (host, address.ip()) {
-        (_, ip) if !ip.is_unspecified() => format!("https://{address}"),
-        (Host::OtherMachines, _) => format!("https://{}:{port}", host_name().to_lowercase()),
-        (Host::ThisMachine, ip) if ip.is_ipv6() => format!("https://[{}]:{port}", Ipv6Addr::LOCALHOST),
-        (Host::ThisMachine, _) => format!("https://{}:{port}", Ipv4Addr::LOCALHOST),
-    }
 }

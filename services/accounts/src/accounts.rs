@@ -16,7 +16,7 @@ use crate::AccountsError;
 use crate::account::{Account, AccountChange, Login, NewAccount, Password, human_role, line};
 use crate::password::Hasher;
 use crate::store::{self, StoredToken};
-use crate::token::{self, Authenticated, Maker, NewToken, Scope, Token, TokenSecret};
+use crate::token::{self, Authenticated, FolderId, Maker, NewToken, Scope, Token, TokenSecret};
 
 /// The accounts and tokens of a site. A clone is another handle to the same.
 #[derive(Clone)]
@@ -231,14 +231,18 @@ impl Accounts {
     }
 
     /// Makes the administrator's token that the data folder holds, and withdraws the one before it.
-    pub(crate) async fn create_folder_token(&self, now: UtcInstant) -> Result<MadeToken, AccountsError> {
+    pub(crate) async fn create_folder_token(
+        &self,
+        folder: FolderId,
+        now: UtcInstant,
+    ) -> Result<MadeToken, AccountsError> {
         let new = NewToken {
             display_name: "admin.token in the data folder".into(),
             role: Role::Admin,
             scopes: Scope::all().filter_map(|scope| Scope::new(scope).ok()).collect::<BTreeSet<Scope>>(),
             expire: now.after(token::lifetime()),
         };
-        self.insert_token(new, Maker::Folder, None, now, None).await
+        self.insert_token(new, Maker::Folder(folder), None, now, None).await
     }
 
     async fn insert_token(
@@ -271,8 +275,8 @@ impl Accounts {
                 let token = token.ok_or(AccountsError::NotFound { name: id.name() })?;
                 return Ok((tx, MadeToken { token, secret: None }));
             }
-            if maker == Maker::Folder {
-                store::revoke_folder_tokens(&mut tx, now).await?;
+            if let Maker::Folder(folder) = maker {
+                store::revoke_folder_tokens(&mut tx, folder, now).await?;
             }
             at_most("tokens", store::count_tokens(&mut tx, now).await?, limits::TOKENS)?;
             store::insert_token(&mut tx, &token, &secret.sha256()).await?;

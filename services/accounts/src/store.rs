@@ -1,14 +1,14 @@
 //! The tables `accounts_account` and `accounts_token`, and every statement on them.
 //!
-//! Roles are words, scopes one text with blanks between, times microseconds. `made_by` is `folder` or the resource name
-//! of who made the token. A password is kept as a PHC string, a token's secret as its SHA-256.
+//! Roles are words, scopes one text with blanks between, times microseconds. `made_by` is `folder/ID` (`folder` before
+//! folders had ids) or the resource name of who made the token. A password is kept as a PHC string, a token's secret as its SHA-256.
 
 use rollcall_core::{AccountId, CallerId, Role, TokenId, UtcInstant};
 use rollcall_store::{Migration, StoreError, Tx, dialect, on};
 
 use crate::account::{Account, Login};
 use crate::error::role_name;
-use crate::token::{Disabled, Maker, Scope, Token};
+use crate::token::{Disabled, FolderId, Maker, Scope, Token};
 
 /// The history of the tables.
 pub const MIGRATIONS: &[Migration] = &[Migration {
@@ -110,7 +110,10 @@ fn role(word: &str) -> Result<Role, StoreError> {
 
 fn maker(text: &str) -> Result<Maker, StoreError> {
     if text == FOLDER {
-        return Ok(Maker::Folder);
+        return Ok(Maker::Folder(FolderId::UNKNOWN));
+    }
+    if let Some(id) = text.strip_prefix("folder/") {
+        return FolderId::parse(id).map(Maker::Folder).ok_or_else(|| damaged("maker"));
     }
     let account = AccountId::from_name(text).map(CallerId::Account);
     let caller = account.or_else(|_| TokenId::from_name(text).map(CallerId::Token));
@@ -119,7 +122,7 @@ fn maker(text: &str) -> Result<Maker, StoreError> {
 
 fn maker_text(maker: Maker) -> String {
     match maker {
-        Maker::Folder => FOLDER.to_owned(),
+        Maker::Folder(id) => format!("{FOLDER}/{id}"),
         Maker::Caller(id) => rollcall_core::Caller { id, role: Role::Viewer }.name(),
     }
 }
@@ -378,11 +381,16 @@ pub(crate) async fn revoke_token(tx: &mut Tx, id: TokenId, now: UtcInstant) -> R
     Ok(())
 }
 
-/// Withdraws the tokens that were made for whoever can read the data folder.
-pub(crate) async fn revoke_folder_tokens(tx: &mut Tx, now: UtcInstant) -> Result<(), StoreError> {
+/// Withdraws the tokens that were made for whoever can read this data folder, and those of before folders had ids.
+pub(crate) async fn revoke_folder_tokens(
+    tx: &mut Tx,
+    folder: FolderId,
+    now: UtcInstant,
+) -> Result<(), StoreError> {
     on!(tx, connection => {
-        sqlx::query("update accounts_token set revoke_us = $1 where made_by = $2 and revoke_us is null")
+        sqlx::query("update accounts_token set revoke_us = $1 where made_by in ($2, $3) and revoke_us is null")
             .bind(now.micros())
+            .bind(maker_text(Maker::Folder(folder)))
             .bind(FOLDER)
             .execute(connection)
             .await

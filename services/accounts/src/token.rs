@@ -76,10 +76,40 @@ pub struct Token {
 /// Who made a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Maker {
-    /// This program, for whoever can read the data folder.
-    Folder,
+    /// A program, for whoever can read its data folder.
+    Folder(FolderId),
     /// Somebody by a call.
     Caller(CallerId),
+}
+
+/// Tells the data folders of programs over one database apart: 16 random bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FolderId([u8; 16]);
+
+impl FolderId {
+    /// Of a token that was made before folders had ids.
+    pub(crate) const UNKNOWN: Self = Self([0; 16]);
+
+    /// A new one.
+    pub(crate) fn generate() -> Result<Self, AccountsError> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id)
+            .map_err(|error| AccountsError::Hashing(format!("no random bytes: {error}")))?;
+        Ok(Self(id))
+    }
+
+    /// The id that 32 hex digits name.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u128::from_str_radix(text, 16).ok().filter(|_| is_hex)?;
+        Some(Self(number.to_be_bytes()))
+    }
+}
+
+impl std::fmt::Display for FolderId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
 }
 
 /// A token to be made.

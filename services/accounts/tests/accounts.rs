@@ -345,4 +345,19 @@ both_engines! {
         let refused = accounts.bootstrap(folder.path(), now()).await.err().unwrap();
         assert!(refused.to_string().contains("chmod 600"), "{refused}");
     }
+
+    async fn programs_over_one_database_have_a_folder_and_a_token_each(db: Db) {
+        let accounts = accounts(&db);
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let start = async |folder: &tempfile::TempDir| {
+            let path = accounts.bootstrap(folder.path(), now()).await.unwrap();
+            std::fs::read_to_string(path).unwrap().trim().to_owned()
+        };
+        let (first, second) = (start(&folders[0]).await, start(&folders[1]).await);
+        assert_ne!(first, second);
+        std::fs::remove_file(folders[1].path().join("admin.token")).unwrap();
+        start(&folders[1]).await;
+        assert_eq!(start(&folders[0]).await, first, "the other folder's token is left alone");
+        assert_eq!(reason(accounts.authenticate_token(&second, now()).await), Reason::TokenRevoked);
+    }
 }

@@ -15,6 +15,7 @@ mod cursor;
 mod error;
 mod events;
 mod exports;
+mod facts;
 mod grpc;
 mod kind;
 mod log;
@@ -40,6 +41,7 @@ pub use attendance::Attendance;
 pub use chain::ChainHash;
 pub use clock::{Clock, SystemClock};
 pub use error::AttendanceError;
+pub use facts::{facts, positions};
 pub use grpc::service;
 pub use kind::{quality, quality_number};
 pub use log::{

@@ -269,6 +269,13 @@ pub const BACKUP_NAME_BYTES: usize = 64;
 /// Bytes of a backup's manifest: 64 files with 100 migrations each take some 300 KiB.
 pub const BACKUP_MANIFEST_SIZE_BYTES: u64 = 1 << 20;
 
+/// Rows that are copied at once from one engine to the other: 200 of 40 columns are a quarter of the parameters that
+/// SQLite takes.
+pub const BACKUP_ROWS: usize = 200;
+
+/// Bytes of rows that are copied at once, after the row that goes beyond: a sealed picture may have megabytes.
+pub const BACKUP_ROWS_SIZE_BYTES: usize = 1 << 20;
+
 /// Characters of a new backup's passphrase, at least. A guess costs a tenth of a second and 128 MiB, and an attacker has
 /// the file for ever.
 pub const BACKUP_PASSPHRASE_CHARS_MIN: usize = 12;
@@ -719,25 +726,9 @@ pub const HELLO_TEXT_CHARS: usize = 200;
 /// Networks that one terminal runs: the two of a migration, and a liveness network for each.
 pub const HELLO_MODELS: usize = 8;
 
-/// Events of one push: some 200 KiB of recognitions, a second on a slow card.
-pub const PUSH_EVENTS: usize = 500;
-
-/// Bytes of the events of one push.
-pub const PUSH_SIZE_BYTES: usize = 512 << 10;
-
 /// Answers to pushes of one log, one after the other, that bring it no further, before the terminal opens anew: a hub that
 /// was restored meanwhile costs one.
 pub const PUSH_STALLS: u32 = 3;
-
-/// Days that events have lain at a hub without backups before a terminal may delete them: whoever looks after it has
-/// noticed by then that its disk is broken.
-pub const PRUNE_WITHOUT_BACKUP_DAYS: u64 = 30;
-
-/// Bytes of a person as terminals have it: 20 templates of 512 numbers are 40 KiB.
-pub const GALLERY_ROW_SIZE_BYTES: usize = 64 << 10;
-
-/// Bytes of the rows in one message of a gallery.
-pub const GALLERY_CHUNK_SIZE_BYTES: usize = 512 << 10;
 
 /// Lines of the erasure ledger in one request: some 80 bytes each, 400 KiB.
 pub const LEDGER_LINES_PER_REQUEST: usize = 5_000;
@@ -817,3 +808,12 @@ pub const AUTHORITY_SIZE_BYTES: usize = 8 << 10;
 
 /// Addresses at which a hub is reached: a balancer, and what each of its processes is reached by.
 pub const HUB_ADDRESSES: usize = 16;
+
+/// Daily backups that a hub keeps. Two at least: an event goes from a terminal only once two backups have it.
+pub const BACKUPS_DAILY: std::ops::RangeInclusive<u32> = 2..=366;
+
+/// Weekly backups that a hub keeps beside them: none, up to five years.
+pub const BACKUPS_WEEKLY: std::ops::RangeInclusive<u32> = 0..=260;
+
+/// Days after which a terminal that hears nothing of its hub forgets the gallery: 0 is never. Schools close for ten weeks.
+pub const FORGET_AFTER_DAYS: std::ops::RangeInclusive<u32> = 0..=365;

@@ -25,6 +25,19 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
         &["rollcall-accounts", "rollcall-core", "rollcall-proto", "rollcall-store"],
     ),
     (
+        "rollcall-program",
+        "services/program",
+        &[
+            "rollcall-attendance",
+            "rollcall-core",
+            "rollcall-gallery",
+            "rollcall-proto",
+            "rollcall-server",
+            "rollcall-store",
+            "rollcall-terminals",
+        ],
+    ),
+    (
         "rollcall-sync",
         "services/sync",
         &[
@@ -44,6 +57,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
             "rollcall-attendance",
             "rollcall-core",
             "rollcall-gallery",
+            "rollcall-program",
             "rollcall-proto",
             "rollcall-server",
             "rollcall-store",
@@ -59,6 +73,7 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
             "rollcall-attendance",
             "rollcall-core",
             "rollcall-gallery",
+            "rollcall-program",
             "rollcall-proto",
             "rollcall-server",
             "rollcall-store",
@@ -167,8 +182,9 @@ fn statements_stand_in_the_store_of_each_service_alone() {
 }
 
 #[test]
-fn only_the_calls_of_a_service_and_the_server_name_tonic() {
-    assert_eq!(outside("tonic::", "grpc", &["services/server"]), Vec::<PathBuf>::new());
+fn only_the_calls_of_a_service_the_server_and_the_shells_client_name_tonic() {
+    let besides = ["services/server", "services/program"];
+    assert_eq!(outside("tonic::", "grpc", &besides), Vec::<PathBuf>::new());
 }
 
 #[test]

@@ -93,6 +93,11 @@ impl Key {
         <Hmac<Sha256>>::new(&(*block).into())
     }
 
+    /// What tells this key from another and does not tell the key.
+    pub fn fingerprint(&self) -> [u8; KEY_SIZE_BYTES] {
+        *self.derive("rollcall gallery fingerprint 1").bytes()
+    }
+
     /// The bytes, for a cipher or an encrypted backup.
     pub fn bytes(&self) -> &[u8; KEY_SIZE_BYTES] {
         &self.0

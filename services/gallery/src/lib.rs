@@ -15,6 +15,7 @@ pub mod enrol;
 mod erasure;
 mod error;
 mod faces;
+mod facts;
 mod gallery;
 mod group;
 mod grpc;
@@ -49,6 +50,7 @@ pub use convert::faces::decision_trace;
 pub use credential::{Credential, CredentialHolder, CredentialKind, CredentialState};
 pub use erasure::{DeviceErasure, Erasure};
 pub use error::GalleryError;
+pub use facts::facts;
 pub use gallery::{
     AliasFuture, Aliases, CameBack, CameBackAs, Changes, Counts, Elsewhere, EnrolOptions, Gallery, GalleryOptions, Holders, HoldersFuture, Imported, Moment,
     Proposal, Retry, Snapshot, TakenBack, in_chunks,

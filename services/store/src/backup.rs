@@ -9,7 +9,9 @@
 //! unpacked, every file hashed, every database checked page by page and found to tell the same facts as the copy it
 //! was made of. Keys go only into an encrypted backup.
 //!
-//! Not here: PostgreSQL, which has `pg_dump`; what is scheduled and what is kept.
+//! A PostgreSQL database is in it as a SQLite file with the same tables (`rows.rs`).
+//!
+//! Not here: what is scheduled and what is kept.
 
 mod archive;
 mod restore;
@@ -28,9 +30,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::folder::{self, RESERVED, file_error};
-use crate::{DataFolder, Db, StoreError, Tx, db, migrate};
+use crate::migrate::{self, Migration};
+use crate::{DataFolder, Db, StoreError, Tx, db, rows};
 
-pub use restore::restore;
+pub use restore::{read_manifest, restore};
 
 /// The newest format that this program writes and reads.
 const FORMAT: u32 = 1;
@@ -45,7 +48,8 @@ pub type FactsFuture<'a> =
 /// What goes into a backup.
 pub struct Backup<'a> {
     folder: &'a DataFolder,
-    databases: Vec<(String, Db, Facts)>,
+    /// Each with the migrations that it has, where it is to be made into a file.
+    databases: Vec<(String, Db, &'a [&'a [Migration]], Facts)>,
     files: Vec<(String, Source, Kind)>,
 }
 
@@ -115,11 +119,19 @@ impl<'a> Backup<'a> {
         Self { folder, databases: Vec::new(), files: Vec::new() }
     }
 
-    /// Adds a database under the name that its file shall have in the data folder. The log comes first: what it refers
+    /// Adds a SQLite database under the name that its file shall have in the data folder. The log comes first: what it refers
     /// to is then in the databases after it.
     #[must_use]
     pub fn database(mut self, name: &str, db: &Db, facts: Facts) -> Self {
-        self.databases.push((name.to_owned(), db.clone(), facts));
+        self.databases.push((name.to_owned(), db.clone(), &[], facts));
+        self
+    }
+
+    /// Adds a PostgreSQL database, which has these migrations, as a SQLite file of this name: what
+    /// [`crate::restore_postgres`] takes.
+    #[must_use]
+    pub fn postgres(mut self, name: &str, db: &Db, migrations: &'a [&'a [Migration]], facts: Facts) -> Self {
+        self.databases.push((name.to_owned(), db.clone(), migrations, facts));
         self
     }
 
@@ -194,10 +206,13 @@ impl<'a> Backup<'a> {
     /// Copies everything into a folder. Gives the manifest of the copies and the keys that were left out.
     async fn copy(&self, copies: &Path, encrypted: bool) -> Result<(Manifest, Vec<String>), StoreError> {
         let mut files = Vec::new();
-        for (name, db, facts) in &self.databases {
+        for (name, db, migrations, facts) in &self.databases {
             check_name(name)?;
             let copy = copies.join(name);
-            db::copy_sqlite(db, &copy).await?;
+            match db {
+                Db::Sqlite(file) => db::copy_sqlite(file, &copy).await?,
+                Db::Postgres(_) => rows::to_file(db, &copy, migrations).await?,
+            }
             let mut tx = db::read_copy(&copy).await?;
             let migrations = migrate::names(&mut tx).await?;
             let facts = facts(&mut tx).await?;
@@ -238,7 +253,7 @@ impl<'a> Backup<'a> {
         if found != manifest {
             return Err(damaged("its manifest came back changed".to_owned()));
         }
-        for ((name, _, facts), file) in self.databases.iter().zip(&manifest.files) {
+        for ((name, _, _, facts), file) in self.databases.iter().zip(&manifest.files) {
             let copy = read_back.join(name);
             let mut tx = checked_copy(partial, name, &copy).await?;
             let facts = facts(&mut tx).await?;

@@ -82,6 +82,17 @@ impl Db {
     /// # Errors
     /// A server that cannot be reached, a schema of a newer program, a failed migration.
     pub async fn connect_postgres(url: &str, migrations: &[&[Migration]]) -> Result<Self, StoreError> {
+        let db = Self::postgres_of_another(url)?;
+        migrate::run(&db, migrations).await?;
+        Ok(db)
+    }
+
+    /// A database of programs that may be running, to read it and to back it up. Its schema is left as it is. `url` is as
+    /// for [`Db::connect_postgres`]; nothing is connected yet.
+    ///
+    /// # Errors
+    /// A URL that is none.
+    pub fn postgres_of_another(url: &str) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.parse().map_err(|error| StoreError::wrap(error, "URL"))?;
         let place = format!("{} on {}", options.get_database().unwrap_or("postgres"), options.get_host());
         let options = options
@@ -93,13 +104,11 @@ impl Db {
                 ("idle_in_transaction_session_timeout", limits::DATABASE_IDLE_MS.to_string()),
             ])
             .disable_statement_logging();
-        let db = Self::Postgres(PostgresDb {
+        Ok(Self::Postgres(PostgresDb {
             pool: pool_options(limits::DATABASE_CONNECTIONS).connect_lazy_with(options),
             begins: TaskTracker::new(),
             place: place.into(),
-        });
-        migrate::run(&db, migrations).await?;
-        Ok(db)
+        }))
     }
 
     /// Begins to read. All that is read in this transaction is of one moment, that of its first statement.
@@ -258,10 +267,7 @@ async fn look_for_damage(tx: &mut Tx, pragma: &'static str) -> Result<(), StoreE
 }
 
 /// Copies a SQLite file as it is at this moment, without its free pages, while it is written to.
-pub(crate) async fn copy_sqlite(db: &Db, to: &Path) -> Result<(), StoreError> {
-    let Db::Sqlite(db) = db else {
-        return Err(StoreError::NotBackedUpHere { place: db.place().to_owned() });
-    };
+pub(crate) async fn copy_sqlite(db: &SqliteDb, to: &Path) -> Result<(), StoreError> {
     let options = settings::connect_options(&db.path, SqliteOptions::default(), Access::Writer);
     let copied = async {
         // A connection of its own: the readers' may not write, and the writer shall go on.

@@ -66,6 +66,16 @@ pub enum StoreError {
         /// The first unknown migration.
         migration: String,
     },
+    /// The database lacks a migration of this program.
+    #[error(
+        "the database {place} was made by an older version of this program (it has no \"{migration}\"); start this version on it once"
+    )]
+    Behind {
+        /// Which database.
+        place: String,
+        /// The first that it lacks.
+        migration: String,
+    },
     /// An applied migration is not what this program has by that name, or one was slipped in before it.
     #[error("the migration \"{migration}\" of {place} {problem}; add a new migration instead")]
     MigrationChanged {
@@ -165,14 +175,6 @@ pub enum StoreError {
         /// What this program does not know.
         what: String,
     },
-    /// PostgreSQL is not backed up by this program.
-    #[error(
-        "{place} is a PostgreSQL database, which this program does not back up; use: pg_dump --format=custom"
-    )]
-    NotBackedUpHere {
-        /// Which database.
-        place: String,
-    },
     /// A file or folder could not be made, read or written.
     #[error("cannot {doing} {}: {source}", .path.display())]
     File {
@@ -220,13 +222,13 @@ impl StoreError {
             }
             Self::Damaged { .. } => Reason::DataDamaged,
             Self::Conflict { .. } => Reason::AlreadyExists,
-            Self::NotBackedUpHere { .. } => Reason::NotServedHere,
             Self::BackupPassphrase { .. } => Reason::FieldInvalid,
             Self::Occupied { .. } | Self::BackupDamaged { .. } | Self::BackupNewer { .. } => {
                 Reason::StateForbids
             }
             Self::Disk { .. }
             | Self::Newer { .. }
+            | Self::Behind { .. }
             | Self::MigrationChanged { .. }
             | Self::MigrationFailed { .. }
             | Self::Setting { .. }

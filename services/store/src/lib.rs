@@ -15,19 +15,25 @@ mod error;
 mod folder;
 mod migrate;
 pub mod requests;
+mod rows;
 mod settings;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod turn;
 mod tx;
 mod writes;
 
 pub use age::secrecy::SecretString;
-pub use backup::{Backup, BackupReport, Facts, FactsFuture, Kind, Manifest, ManifestFile, restore};
+pub use backup::{
+    Backup, BackupReport, Facts, FactsFuture, Kind, Manifest, ManifestFile, read_manifest, restore,
+};
 pub use db::{Db, PostgresDb, SqliteDb, check_integrity, checkpoint, vacuum};
 pub use error::StoreError;
 pub use folder::{DataFolder, RESTORED, read_private, replace_file};
 pub use migrate::Migration;
+pub use rows::{check_empty_postgres, restore_postgres};
 pub use settings::SqliteOptions;
+pub use turn::Turn;
 pub use tx::{Connection, Engine, Tx};
 pub use writes::Writes;
 

@@ -59,7 +59,7 @@ pub(crate) async fn run(db: &Db, migrations: &[&[Migration]]) -> Result<(), Stor
 }
 
 /// A transaction that no other process migrates beside.
-async fn begin(db: &Db) -> Result<Tx, StoreError> {
+pub(crate) async fn begin(db: &Db) -> Result<Tx, StoreError> {
     /// "rollcall" in ASCII: the lock's number, which no other program should use.
     const LOCK: i64 = 0x726f_6c6c_6361_6c6c;
     let mut tx = db.write().await?;
@@ -93,6 +93,36 @@ pub(crate) async fn names(tx: &mut Tx) -> Result<Vec<String>, StoreError> {
 pub(crate) async fn check(tx: &mut Tx, known: &[&[Migration]]) -> Result<(), StoreError> {
     let applied = applied(tx).await?;
     pending(&known.concat(), &applied, tx.place()).map(|_| ())
+}
+
+/// Whether a database has every migration of this program and no other.
+pub(crate) async fn check_complete(tx: &mut Tx, known: &[&[Migration]]) -> Result<(), StoreError> {
+    let (applied, known) = (applied(tx).await?, known.concat());
+    match pending(&known, &applied, tx.place())?.first() {
+        None => Ok(()),
+        Some(missing) => {
+            Err(StoreError::Behind { place: tx.place().to_owned(), migration: missing.name.to_owned() })
+        }
+    }
+}
+
+/// Whether a PostgreSQL database has tables of ours.
+pub(crate) async fn has_any(tx: &mut Tx) -> Result<bool, StoreError> {
+    on!(tx, connection => {
+        sqlx::query_scalar("select to_regclass('migration') is not null").fetch_one(connection).await
+    })
+}
+
+/// Applies these in the transaction, to a database that has none.
+pub(crate) async fn apply_all(
+    tx: &mut Tx,
+    migrations: impl Iterator<Item = &Migration>,
+) -> Result<(), StoreError> {
+    execute(tx, TABLE).await?;
+    for migration in migrations {
+        apply_in(tx, migration).await?;
+    }
+    Ok(())
 }
 
 /// The migrations that a database does not have.
@@ -136,7 +166,14 @@ async fn apply(db: &Db, migration: &Migration) -> Result<(), StoreError> {
     if pending(std::slice::from_ref(migration), &ours(applied, migration), db.place())?.is_empty() {
         return Ok(());
     }
-    execute(&mut tx, migration.sql).await.map_err(|error| match error {
+    apply_in(&mut tx, migration).await?;
+    tx.commit().await?;
+    tracing::info!(migration = migration.name, "migration applied");
+    Ok(())
+}
+
+async fn apply_in(tx: &mut Tx, migration: &Migration) -> Result<(), StoreError> {
+    execute(tx, migration.sql).await.map_err(|error| match error {
         StoreError::Statement { place, source } => {
             StoreError::MigrationFailed { place, migration: migration.name.to_owned(), source }
         }
@@ -151,8 +188,6 @@ async fn apply(db: &Db, migration: &Migration) -> Result<(), StoreError> {
             .await
             .map(|done| done.rows_affected())
     })?;
-    tx.commit().await?;
-    tracing::info!(migration = migration.name, "migration applied");
     Ok(())
 }
 

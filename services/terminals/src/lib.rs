@@ -13,7 +13,7 @@
 pub mod access;
 mod adopting;
 mod command;
-mod configured;
+pub mod configured;
 mod contact;
 mod convert;
 mod error;

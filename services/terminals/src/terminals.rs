@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rollcall_core::{Fault, GroupId, PersonId, TerminalId, UtcInstant};
 use rollcall_proto::v1::{CameraState, ClockQuality, EnrolmentProgress};
-use rollcall_store::{Db, StoreError, Writes};
+use rollcall_store::{Db, Writes};
 use tokio::sync::{Semaphore, watch};
 use tokio_stream::Stream;
 
@@ -314,8 +314,7 @@ impl<D: Device> Terminals<D> {
     /// # Errors
     /// The database.
     pub async fn news(&self, said: &Configured) -> Result<Vec<String>, TerminalError> {
-        let mut tx = self.inner.db.read().await?;
-        Ok(configured::news(&store::configured(&mut tx).await?, said))
+        Ok(configured::news_to(&self.inner.db, said).await?)
     }
 
     /// Remembers what the file says, once it was obeyed.
@@ -323,13 +322,7 @@ impl<D: Device> Terminals<D> {
     /// # Errors
     /// The database.
     pub async fn remember(&self, said: Configured) -> Result<(), TerminalError> {
-        let db = self.inner.db.clone();
-        let remember = async move {
-            let mut tx = db.write().await?;
-            store::put_configured(&mut tx, &said).await?;
-            tx.commit().await
-        };
-        Ok(self.inner.writes.run::<(), StoreError, _>(remember).await?)
+        Ok(configured::remember(&self.inner.db, &self.inner.writes, said).await?)
     }
 
     fn known(&self, terminal: TerminalId) -> Result<(), TerminalError> {

@@ -119,6 +119,22 @@ pub(crate) async fn retire_current(tx: &mut Tx, terminal_id: TerminalId) -> Resu
     })
 }
 
+/// The last entry of every log.
+pub(crate) async fn tips(tx: &mut Tx) -> Result<Vec<Tip>, StoreError> {
+    let rows: Vec<(Vec<u8>, i64, Vec<u8>)> = on!(tx, connection => {
+        sqlx::query_as("select log_id, head, head_hash from attendance_log order by log_id").fetch_all(connection).await
+    })?;
+    let tip = |(log_id, head, hash): (Vec<u8>, i64, Vec<u8>)| {
+        let log_id = LogId::try_from(&log_id[..]).ok()?;
+        Some(Tip { log_id, head, hash: ChainHash::try_from(&hash[..]).ok()? })
+    };
+    let tips: Option<Vec<Tip>> = rows.into_iter().map(tip).collect();
+    tips.ok_or_else(|| StoreError::Damaged {
+        place: "of the event log".to_owned(),
+        detail: "the row of a log has a value of the wrong length".to_owned(),
+    })
+}
+
 /// Adds a log.
 ///
 /// [`StoreError::Conflict`] when it is current and the terminal has another that is.

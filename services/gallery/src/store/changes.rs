@@ -138,6 +138,15 @@ pub(crate) async fn newest(tx: &mut Tx) -> Result<i64, StoreError> {
     })
 }
 
+/// The id of the gallery, where it has one yet, its newest revision and how many people it has.
+pub(crate) async fn summary(tx: &mut Tx) -> Result<(Option<Vec<u8>>, i64, i64), StoreError> {
+    on!(tx, connection => {
+        sqlx::query_as("select gallery_id, revision, (select count(*) from gallery_person) from gallery_head where one = 1")
+            .fetch_one(connection)
+            .await
+    })
+}
+
 /// The id of this gallery, made at the first call.
 pub(crate) async fn gallery_id(tx: &mut Tx) -> Result<GalleryId, GalleryError> {
     let fresh = GalleryId::generate();

@@ -160,6 +160,12 @@ impl Write for Sink {
     }
 }
 
+/// What a backup says is in it. Nothing else of it is looked at.
+pub(super) fn manifest(path: &Path, passphrase: Option<SecretString>) -> Result<Manifest, StoreError> {
+    let mut source = Source { input: open(path, passphrase)?, path };
+    Ok(source.manifest()?.0)
+}
+
 /// Checks a backup and puts its files into `into`, an empty folder. After an error what is there is worth nothing.
 pub(super) fn unpack(
     path: &Path,
@@ -167,11 +173,7 @@ pub(super) fn unpack(
     into: &Path,
 ) -> Result<Manifest, StoreError> {
     let mut source = Source { input: open(path, passphrase)?, path };
-    let first = source.block()?;
-    let (size_bytes, mtime_s) = source.check_first(&first)?;
-    let mut listed = Vec::new();
-    source.content(size_bytes, &mut listed, Path::new(MANIFEST))?;
-    let manifest = source.parse_manifest(&listed)?;
+    let (manifest, listed, mtime_s) = source.manifest()?;
     if self::mtime_s(&manifest) != mtime_s {
         return Err(source.damaged("the time of its manifest is not the time in it"));
     }
@@ -247,6 +249,15 @@ impl Source<'_> {
         let mut block = [0; BLOCK];
         self.input.read_exact(&mut block).map_err(|error| self.read_failed(&error))?;
         Ok(block)
+    }
+
+    /// The first file: what it says, its bytes, and the time that every header has.
+    fn manifest(&mut self) -> Result<(Manifest, Vec<u8>, u64), StoreError> {
+        let first = self.block()?;
+        let (size_bytes, mtime_s) = self.check_first(&first)?;
+        let mut listed = Vec::new();
+        self.content(size_bytes, &mut listed, Path::new(MANIFEST))?;
+        Ok((self.parse_manifest(&listed)?, listed, mtime_s))
     }
 
     /// The manifest's header tells its size and the time that all others have, and must be ours otherwise.

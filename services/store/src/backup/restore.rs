@@ -53,6 +53,15 @@ pub async fn restore(
     Ok(manifest)
 }
 
+/// What a backup says is in it: to look at before it is restored. Only the beginning of the file is read.
+///
+/// # Errors
+/// When the beginning is damaged, encrypted otherwise than said, or of a newer program.
+pub async fn read_manifest(file: &Path, passphrase: Option<SecretString>) -> Result<Manifest, StoreError> {
+    let file = file.to_owned();
+    blocking(move || archive::manifest(&file, passphrase)).await
+}
+
 /// An unpacked database must be sound, and no newer than this program.
 async fn check_database(
     file: &Path,

@@ -10,7 +10,7 @@ use rollcall_gallery::{Elsewhere, Gallery, Person};
 use rollcall_store::{Db, checkpoint, vacuum};
 
 /// The gallery, as attendance sees it.
-pub(super) struct Directory(pub(super) Gallery);
+pub struct Directory(pub Gallery);
 
 impl People for Directory {
     fn exists(&self, person: PersonId) -> Answer<'_, bool> {
@@ -63,7 +63,7 @@ fn member(person: &Person) -> Member {
 }
 
 /// What is known of people in `site.db`.
-pub(super) struct SiteNotes(pub(super) Db);
+pub struct SiteNotes(pub Db);
 
 impl Elsewhere for SiteNotes {
     fn forget(&self, person: PersonId) -> Pin<Box<dyn Future<Output = Result<(), Fault>> + Send + '_>> {

@@ -10,13 +10,16 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Log, LogFormat, LogLevel};
 
 /// Libraries say nothing below a warning: they know neither our fields nor what is personal.
-const OURS: [&str; 8] = [
+const OURS: [&str; 11] = [
     "edge_agent",
+    "hub",
     "rollcall_accounts",
     "rollcall_attendance",
     "rollcall_gallery",
+    "rollcall_program",
     "rollcall_server",
     "rollcall_store",
+    "rollcall_sync",
     "rollcall_terminals",
     "rollcall_vision",
 ];

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 const TICK: Duration = Duration::from_secs(30);
 
 /// Starts all of it, until `stop`.
-pub(super) fn start(
+pub fn start(
     gallery: &Gallery,
     attendance: &Attendance,
     clock: &Arc<SystemClock>,

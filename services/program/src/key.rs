@@ -20,16 +20,34 @@ use crate::folder;
 
 const TOOL: &str = "rpi-otp-private-key";
 
+/// Whether there is something already that is encrypted with the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sealed {
+    /// A new gallery: the key is made with it.
+    Nothing,
+    /// A gallery that cannot be read without its key.
+    Gallery,
+}
+
+impl Sealed {
+    /// Of a gallery in a file of the data folder.
+    pub fn in_folder(data: &DataFolder) -> Self {
+        if data.file(folder::GALLERY).exists() { Self::Gallery } else { Self::Nothing }
+    }
+}
+
 /// The key of the gallery in this folder: made for a new gallery alone, and sealed where the device can.
-pub fn open(data: &DataFolder) -> anyhow::Result<Key> {
+///
+/// # Errors
+/// A key that is missing, damaged, exposed or another device's.
+pub fn open(data: &DataFolder, sealed: Sealed) -> anyhow::Result<Key> {
     let path = data.file(folder::GALLERY_KEY);
     let device = device_secret()?;
     if path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         anyhow::ensure!(
-            !data.file(folder::GALLERY).exists(),
-            "{} is missing, and {} cannot be read without it: put it there again from where it is kept",
+            sealed == Sealed::Nothing,
+            "{} is missing, and the gallery cannot be read without it: put it there again from where it is kept",
             path.display(),
-            folder::GALLERY
         );
         let key = Key::generate()?;
         store(&path, &key, device.as_ref())?;
@@ -44,6 +62,9 @@ pub fn open(data: &DataFolder) -> anyhow::Result<Key> {
 }
 
 /// The key in the folder of a program that may be running, for an encrypted backup.
+///
+/// # Errors
+/// As [`open`].
 pub fn of_another(data: &DataFolder) -> anyhow::Result<Key> {
     Ok(read(&data.file(folder::GALLERY_KEY), device_secret()?.as_ref())?.0)
 }
@@ -110,7 +131,7 @@ mod tests {
         for length in [0, KEY_SIZE_BYTES - 1, KEY_SIZE_BYTES + 1, SEALED_KEY_SIZE_BYTES + 1] {
             let bytes = vec![7; length];
             replace_file(&path, &bytes).unwrap();
-            open(&data).unwrap_err();
+            open(&data, Sealed::Nothing).unwrap_err();
             assert_eq!(std::fs::read(&path).unwrap(), bytes);
         }
     }
@@ -121,7 +142,7 @@ mod tests {
         let data = DataFolder::open(&folder.path().join("data")).unwrap();
         let path = data.file(folder::GALLERY_KEY);
         std::os::unix::fs::symlink("nowhere", &path).unwrap();
-        assert!(open(&data).unwrap_err().to_string().contains("symbolic link"));
+        assert!(open(&data, Sealed::Nothing).unwrap_err().to_string().contains("symbolic link"));
         assert!(path.is_symlink());
     }
 }

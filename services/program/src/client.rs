@@ -72,7 +72,7 @@ impl Client {
             Some(url) => url.clone(),
             None => small_file(&args.data.join(folder::ADDRESS)).with_context(|| {
                 format!(
-                    "no program runs on {}: start it (edge-agent run --data {0}), or say --server",
+                    "no program runs on {}: start it (edge-agent run or hub run), say --data, or say --server",
                     args.data.display()
                 )
             })?,

@@ -1,7 +1,7 @@
 //! What systemd is told, where it has started this program: that it is ready, that it stops, and that it is alive.
 //!
-//! Alive means that calls are answered and, where there is a camera, that the thread which recognises people goes round.
-//! A hang of either lets the watchdog end the program, and systemd starts it again.
+//! Alive means that calls are answered and whatever else the program says of itself, such as that the thread which
+//! recognises people goes round. A hang lets the watchdog end the program, and systemd starts it again.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 /// It serves.
-pub(super) fn ready() {
+pub fn ready() {
     tell(NotifyState::Ready);
 }
 
 /// It was asked to stop.
-pub(super) fn stopping() {
+pub fn stopping() {
     tell(NotifyState::Stopping);
 }
 
 /// Tells that the program is alive as long as `is_alive` says so, until `stop`.
-pub(super) fn keep_alive(
+pub fn keep_alive(
     tasks: &mut JoinSet<()>,
     stop: CancellationToken,
     is_alive: impl Fn() -> bool + Send + 'static,

@@ -1,4 +1,4 @@
-//! `edge-agent token`: tokens for scripts.
+//! The command `token` of both programs: tokens for scripts.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -9,8 +9,8 @@ use anyhow::Context as _;
 use rollcall_core::UtcInstant;
 use rollcall_proto::v1;
 
-use super::runtime;
 use crate::client::{self, Client, refused};
+use crate::shell::runtime;
 
 /// What to do with tokens.
 #[derive(clap::Subcommand)]
@@ -23,7 +23,7 @@ pub enum Command {
     Revoke(Revoke),
 }
 
-/// Options of `edge-agent token create`.
+/// Options of `token create`.
 #[derive(clap::Args)]
 pub struct Create {
     /// What it is for
@@ -46,14 +46,14 @@ pub struct Create {
     client: client::Connection,
 }
 
-/// Options of `edge-agent token list`.
+/// Options of `token list`.
 #[derive(clap::Args)]
 pub struct List {
     #[command(flatten)]
     client: client::Connection,
 }
 
-/// Options of `edge-agent token revoke`.
+/// Options of `token revoke`.
 #[derive(clap::Args)]
 pub struct Revoke {
     /// The token's name, tokens/ID, as `token list` prints it
