@@ -10479,6 +10479,9 @@ pub struct GalleryRow {
     pub revision: u64,
     #[prost(bytes = "bytes", tag = "2")]
     pub person_id: ::prost::bytes::Bytes,
+    /// Not sent: the sum is in the state that the rows lead to.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub set_hash: ::prost::bytes::Bytes,
     /// HMAC-SHA256 by the hub's key over revision, person_id and upsert.
     #[prost(bytes = "bytes", tag = "6")]
     pub mac: ::prost::bytes::Bytes,
@@ -10603,6 +10606,9 @@ pub struct PairMargin {
 pub struct OfferGalleryRequest {
     #[prost(message, optional, tag = "1")]
     pub rows: ::core::option::Option<GalleryRows>,
+    /// The history that the rows are of, 16 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub gallery_id: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OfferGalleryResponse {

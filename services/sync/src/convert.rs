@@ -476,8 +476,8 @@ mod tests {
         let row = |change| v1::GalleryRow {
             revision: 5,
             person_id: bytes(person.as_bytes()),
-            mac: Bytes::new(),
             change,
+            ..Default::default()
         };
         let content = Bytes::from_static(b"who it is");
         let delta = |change| v1::PullGalleryResponse {
