@@ -50,7 +50,7 @@ pub use log::{
 };
 pub use people::{Answer, Doors, Member, People};
 pub use planning::zone;
-pub use received::{Coverage, Held, Position, Received, Receiving, positions};
+pub use received::{Coverage, Held, Position, Received, Receiving};
 pub use record::forget;
 pub use reports::{ReportRange, ReportRow, Subject};
 pub use salvage::Salvaged;

@@ -259,7 +259,7 @@ impl Log {
     }
 
     /// The position of the newest event that this process wrote, whenever there is another.
-    pub(crate) fn positions(&self) -> watch::Receiver<i64> {
+    pub fn positions(&self) -> watch::Receiver<i64> {
         self.inner.shared.position.subscribe()
     }
 

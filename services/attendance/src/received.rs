@@ -374,16 +374,6 @@ impl Receiving {
     }
 }
 
-/// How far every log goes in a database, or in a copy of one: what a backup's manifest says, so that terminals delete
-/// only what is in it.
-///
-/// # Errors
-/// A database that cannot be read.
-pub async fn positions(tx: &mut Tx) -> Result<BTreeMap<LogId, Position>, StoreError> {
-    let tips = store::tips(tx).await?;
-    Ok(tips.iter().map(|tip| (tip.log_id, position(tip))).collect())
-}
-
 const TOO_FAR: &str = "is past every number that a log can have";
 
 fn check_size<B: AsRef<[u8]>>(events: &[B]) -> Result<(), AttendanceError> {

@@ -8,7 +8,7 @@ mod support;
 use std::time::Duration;
 
 use hub::{Batch, Hub, Pushed, chain, event, log_id, now, record, stamp, terminal, whole};
-use rollcall_attendance::{AttendanceError, ChainHash, Identity, Log, Position, Quality, positions, verify};
+use rollcall_attendance::{AttendanceError, ChainHash, Identity, Log, Position, Quality, facts, positions, verify};
 use rollcall_core::{EventId, limits};
 use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;
@@ -403,7 +403,7 @@ both_engines! {
         hub.push(terminal(1), &whole(log_id(1), events.clone())).await.unwrap();
         hub.push(terminal(2), &whole(log_id(2), events[..2].to_vec())).await.unwrap();
         let mut tx = db.read().await.unwrap();
-        let found = positions(&mut tx).await.unwrap();
+        let found = positions(&facts(&mut tx).await.unwrap());
         assert_eq!(found.len(), 3, "with the hub's own");
         assert_eq!(found[&log_id(1)], Position { seq: 5, hash: chain(&events) });
         assert_eq!(found[&log_id(2)].seq, 2);

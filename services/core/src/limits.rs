@@ -817,3 +817,19 @@ pub const BACKUPS_WEEKLY: std::ops::RangeInclusive<u32> = 0..=260;
 
 /// Days after which a terminal that hears nothing of its hub forgets the gallery: 0 is never. Schools close for ten weeks.
 pub const FORGET_AFTER_DAYS: std::ops::RangeInclusive<u32> = 0..=365;
+
+/// Bytes of a message between a hub and a terminal: rows or events of 512 KiB, and what is around them.
+pub const SYNC_MESSAGE_SIZE_BYTES: usize = 4 << 20;
+
+/// Rounds of an exchange of ledgers: each brings up to 5,000 lines, more than a district erases in a century.
+pub const LEDGER_ROUNDS: usize = 100;
+
+/// Events that a terminal keeps although they are at the hub and in its backups, some 25 MB: it answers questions about the
+/// last weeks, and a hub that lost everything has them back from it.
+pub const LOG_RETAINED_EVENTS: u64 = 50_000;
+
+/// Events that are deleted at once: deleting each by itself would wear the card.
+pub const LOG_PRUNED_AT_ONCE: u64 = 5_000;
+
+/// People who are proposed in one transaction.
+pub const PROPOSALS_AT_ONCE: usize = 100;

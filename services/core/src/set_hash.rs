@@ -17,6 +17,11 @@ impl SetHash {
         Self(bytes)
     }
 
+    /// The 32 bytes.
+    pub const fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     /// The 32 bytes, to store.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

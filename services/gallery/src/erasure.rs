@@ -21,14 +21,14 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rollcall_core::{ErasureId, PersonId, UtcInstant};
+use rollcall_core::{ErasureId, PersonId, SetHash, UtcInstant};
 use rollcall_proto::v1;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::keys::Key;
-use crate::{GalleryError, SetHash};
+use crate::GalleryError;
 
 /// The removal of a person, for ever.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ pub(crate) fn state_of<'a>(removals: impl IntoIterator<Item = &'a Removal>) -> v
     let (mut count, mut hash) = (0, SetHash::default());
     for removal in removals {
         count += 1;
-        hash = hash.with(&removal.hash());
+        hash = hash.with(removal.hash());
     }
     v1::LedgerState { count, hash: hash.to_bytes().to_vec().into() }
 }

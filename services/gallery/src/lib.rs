@@ -34,7 +34,6 @@ mod recovery;
 mod row;
 mod scope;
 mod seal;
-mod set_hash;
 mod set_hashes;
 mod store;
 #[cfg(feature = "testing")]
@@ -66,4 +65,3 @@ pub use recognise::{Portrait, RecogniseError, SeenFace, SeenPicture, read_pictur
 pub use recogniser::{FaceOptions, Recogniser};
 pub use scope::Scope;
 pub use seal::SealError;
-pub use set_hash::SetHash;

@@ -5,9 +5,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use rollcall_core::{GalleryId, limits};
+use rollcall_core::{GalleryId, SetHash, limits};
 
-use crate::SetHash;
 use crate::scope::Scope;
 
 /// The newest sum of each scope.

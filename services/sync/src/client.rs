@@ -164,6 +164,7 @@ impl<D: Device> Client<D> {
                 .with_jitter()
                 .without_max_times();
             for wait in waits.build() {
+                self.forget_in_time(&mut contacts).await?;
                 let began = Instant::now();
                 let fault = self.converse(&mut contacts, &mut anchor).await;
                 self.lost(&fault);
@@ -174,6 +175,21 @@ impl<D: Device> Client<D> {
                 }
             }
         }
+    }
+
+    /// Forgets the gallery when too long was nothing heard from the hub.
+    async fn forget_in_time(&self, contacts: &mut ContactFile) -> Result<(), Fault> {
+        let now = self.clock.read();
+        contacts.count(&now)?;
+        if !contacts.is_forgotten(&now) {
+            return Ok(());
+        }
+        let has_people = self.gallery.replica_state().await.is_ok_and(|state| !state.gallery_id.is_empty());
+        if has_people {
+            tracing::warn!("nothing was heard from the hub for too long: its people are forgotten");
+            self.gallery.forget(UtcInstant::now()).await.map_err(|error| error.fault())?;
+        }
+        Ok(())
     }
 
     fn lost(&self, fault: &Fault) {

@@ -39,6 +39,16 @@ impl Silence {
         self.powered
     }
 
+    /// The boot of the last count, to be stored.
+    pub fn boot_id(&self) -> [u8; 16] {
+        self.boot_id
+    }
+
+    /// Where in that boot it was, in microseconds.
+    pub fn boottime_us(&self) -> i64 {
+        self.boottime_us
+    }
+
     /// The trusted time of the last answer.
     pub fn answered_us(&self) -> Option<i64> {
         self.answered_us

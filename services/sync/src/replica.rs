@@ -127,6 +127,11 @@ impl Replica {
         Self { own, offered_to, phase: Phase::Start }
     }
 
+    /// Whether it is everything that comes, and not changes.
+    pub fn is_snapshot(&self) -> bool {
+        matches!(self.phase, Phase::Snapshot(_))
+    }
+
     /// Takes the next part. `prior`: the hash of a person's row that the terminal has.
     ///
     /// # Errors

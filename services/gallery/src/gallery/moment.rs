@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use prost::Message as _;
-use rollcall_core::{PersonId, limits};
+use rollcall_core::{PersonId, SetHash, limits};
 use rollcall_proto::v1;
 use rollcall_store::Tx;
 use tokio::sync::OwnedSemaphorePermit;
@@ -14,7 +14,7 @@ use crate::recogniser::off_runtime;
 use crate::scope::Scope;
 use crate::store::rows::{self, StoredRow};
 use crate::store::{changes, proposals};
-use crate::{GalleryError, RecogniseError, SealError, SetHash};
+use crate::{GalleryError, RecogniseError, SealError};
 
 /// One moment of a hub's gallery. Not to be held while somebody is waited for: an erasure waits for it.
 pub struct Moment {
@@ -72,7 +72,7 @@ impl Moment {
         let set_hash = match known {
             Some(set_hash) => set_hash,
             None => {
-                let sum: SetHash = rows::hashes(&mut self.tx, &scope.groups()).await?.iter().collect();
+                let sum: SetHash = rows::hashes(&mut self.tx, &scope.groups()).await?.into_iter().collect();
                 self.gallery.shared.set_hashes.put(scope, head.gallery, head.revision, sum);
                 sum
             }

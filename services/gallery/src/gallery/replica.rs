@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use prost::bytes::Bytes;
-use rollcall_core::{GalleryId, GroupId, PersonId, UtcInstant, limits};
+use rollcall_core::{GalleryId, GroupId, PersonId, SetHash, UtcInstant, limits};
 use rollcall_proto::v1;
 use rollcall_store::{Tx, checkpoint, vacuum};
 
@@ -27,7 +27,7 @@ use crate::seal::{Place, Seal};
 use crate::store::replica::{self, Arrival, Position};
 use crate::store::rows::{self, StoredRow};
 use crate::store::{changes, erasures};
-use crate::{GalleryError, RecogniseError, SealError, SetHash};
+use crate::{GalleryError, RecogniseError, SealError};
 
 /// People put in place at once.
 const BATCH: usize = 200;
@@ -89,7 +89,7 @@ impl Gallery {
         let Some(told) = replica::hub(&mut tx).await?.and_then(|hub| hub.told) else {
             return Ok(v1::GalleryState::default());
         };
-        let set_hash: SetHash = rows::hashes(&mut tx, &[]).await?.iter().collect();
+        let set_hash: SetHash = rows::hashes(&mut tx, &[]).await?.into_iter().collect();
         Ok(v1::GalleryState {
             gallery_id: told.gallery.to_bytes().to_vec().into(),
             revision: told.revision.unsigned_abs(),
@@ -97,6 +97,14 @@ impl Gallery {
             history_hash: told.history_hash.to_vec().into(),
             scope: told.scope.to_vec().into(),
         })
+    }
+
+    /// The hash of the row of each of the hub's people here.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn row_hashes(&self) -> Result<HashMap<PersonId, [u8; 32]>, GalleryError> {
+        rows::hashes_by_person(&mut self.shared.db.read().await?).await
     }
 
     /// Takes in the people who changed, all that lead to this state.
@@ -133,7 +141,7 @@ impl Gallery {
             let sealing = gallery.clone();
             let arrivals = off_runtime(move || sealing.arrivals(stay, &created, now)).await?;
             gallery.arrive(&mut tx, arrivals.map_err(RecogniseError::from)?, now).await?;
-            let here: SetHash = rows::hashes(&mut tx, &[]).await?.iter().collect();
+            let here: SetHash = rows::hashes(&mut tx, &[]).await?.into_iter().collect();
             if here != target.set_hash {
                 return Err(target.missed());
             }
@@ -194,7 +202,7 @@ impl Gallery {
         let write = async move {
             let mut tx = gallery.begin_upkeep().await?;
             demand_adopted(&mut tx).await?;
-            let came: SetHash = replica::staged_hashes(&mut tx).await?.iter().collect();
+            let came: SetHash = replica::staged_hashes(&mut tx).await?.into_iter().collect();
             if came != target.set_hash {
                 return Err(target.missed());
             }

@@ -197,6 +197,7 @@ impl Gallery {
             person_id: stored.person.to_bytes().to_vec().into(),
             mac: stored.mac.to_vec().into(),
             change: Some(v1::gallery_row::Change::Upsert(upsert.to_vec().into())),
+            ..Default::default()
         })
     }
 }

@@ -1,5 +1,7 @@
 //! The rows of a hub, the chain over its changes, and what terminals are sent of them.
 
+use std::collections::HashMap;
+
 use rollcall_core::{GalleryId, GroupId, PersonId};
 use rollcall_store::{StoreError, Tx, on};
 use sqlx::AssertSqlSafe;
@@ -202,6 +204,14 @@ pub(crate) async fn hashes(tx: &mut Tx, groups: &[GroupId]) -> Result<Vec<[u8; 3
         query.fetch_all(connection).await
     })?;
     rows.iter().map(|hash| bytes_32(hash)).collect()
+}
+
+/// The hash of everybody's row, by person.
+pub(crate) async fn hashes_by_person(tx: &mut Tx) -> Result<HashMap<PersonId, [u8; 32]>, GalleryError> {
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = on!(tx, connection => {
+        sqlx::query_as("select person_id, row_hash from gallery_row").fetch_all(connection).await
+    })?;
+    rows.iter().map(|(person, hash)| Ok((id(person, "a person's id")?, bytes_32(hash)?))).collect()
 }
 
 /// The rows of these groups' people after a person, in the order of their ids.

@@ -15,6 +15,8 @@ use crate::contact::{Contacts, Pending};
 use crate::forget::Silence;
 
 const FILE: &str = "hub.contact";
+/// Between two counts of the time without the hub.
+const COUNT: Duration = Duration::from_secs(3_600);
 
 /// See the module.
 pub(super) struct ContactFile {
@@ -81,8 +83,11 @@ impl ContactFile {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce)
             .map_err(|_| Fault::new(Reason::Internal, "the system gives no random bytes"))?;
+        let known = self.contacts;
         let pending = self.contacts.call(nonce);
-        self.store()?;
+        if self.contacts != known {
+            self.store()?;
+        }
         Ok(pending)
     }
 
@@ -93,10 +98,16 @@ impl ContactFile {
         self.store()
     }
 
-    /// Counts the time; to be called while the program runs.
+    /// Counts the time, when an hour has passed: more often would wear the card.
     pub(super) fn count(&mut self, now: &Reading) -> Result<(), Fault> {
-        self.silence = self.silence.map(|silence| silence.counted(now));
-        self.store()
+        let counted = self.silence.map(|silence| (silence.counted(now), silence.powered()));
+        match counted {
+            Some((counted, before)) if counted.powered() >= before + COUNT => {
+                self.silence = Some(counted);
+                self.store()
+            }
+            _ => Ok(()),
+        }
     }
 
     /// From now on so long a silence ends with the gallery forgotten.
