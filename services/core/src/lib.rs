@@ -10,7 +10,7 @@ pub mod page;
 mod time;
 mod week;
 
-pub use caller::{Caller, CallerId, Role};
+pub use caller::{Caller, CallerId, PeerAddress, Role};
 pub use fault::{Code, Fault, Reason};
 pub use ids::{
     AccountId, BadName, ConsentId, CredentialId, ErasureId, EventId, GalleryId, GroupId, LogId, MismatchId,

@@ -1,6 +1,8 @@
 //! The tables of this service: who this terminal is, its settings with the rules of its door, its lockdown, and what the
 //! configuration file last said.
 
+pub(crate) mod adoption;
+
 use rollcall_core::{GroupId, Hours, TerminalId, UtcInstant, Weekdays};
 use rollcall_proto::v1::Direction;
 use rollcall_store::{Migration, StoreError, Tx, dialect, on};
