@@ -11,7 +11,7 @@ mod set_hash;
 mod time;
 mod week;
 
-pub use caller::{Caller, CallerId, Role};
+pub use caller::{Caller, CallerId, PeerAddress, Role};
 pub use fault::{Code, Fault, Reason};
 pub use ids::{
     AccountId, BadName, CommandId, ConsentId, CredentialId, ErasureId, EventId, GalleryId, GroupId, LogId, MismatchId,

@@ -202,6 +202,41 @@ pub const WRONG_CREDENTIALS: u32 = 10;
 /// See [`WRONG_CREDENTIALS`]: 10 guesses a minute.
 pub const WRONG_CREDENTIALS_PAUSE_MS: u64 = 6_000;
 
+/// Calls without credentials, those that adopt terminals, that one address makes at once: ten terminals behind one
+/// router, each of which asks once a second.
+pub const STRANGER_CALLS: u32 = 120;
+
+/// See [`STRANGER_CALLS`]: then ten a second.
+pub const STRANGER_CALLS_PAUSE_MS: u64 = 100;
+
+/// Wrong secrets of adoption tokens from one address at once. Nobody types a secret of 128 bits; a few come from tokens
+/// that were pasted badly.
+pub const SECRET_GUESSES: u32 = 5;
+
+/// See [`SECRET_GUESSES`]: 5 a minute.
+pub const SECRET_GUESSES_PAUSE_MS: u64 = 12_000;
+
+/// Terminals that ask to be adopted at once: a school's new doors on one morning.
+pub const ADOPTION_REQUESTS: i64 = 100;
+
+/// Of these, from one address: several terminals behind one router. Nobody alone takes all places.
+pub const ADOPTION_REQUESTS_PER_ADDRESS: i64 = 16;
+
+/// Adoption tokens that are in force at once: one for each door that is set up within 15 minutes.
+pub const ADOPTION_TOKENS: i64 = 100;
+
+/// Characters of an adoption token's text after its first word: sixteen addresses of some 60 characters.
+pub const ADOPTION_TOKEN_CHARS: usize = 2_048;
+
+/// Characters of what a terminal that asks to be adopted says of its machine and its software: a hash in hex has 64.
+pub const APPLICANT_TEXT_CHARS: usize = 100;
+
+/// Addresses of hubs on this network that are looked at: a site has one hub; more are mistakes or mischief.
+pub const NEARBY_HUBS: usize = 16;
+
+/// Bytes of a certificate signing request. One with a key on P-384 has some 300.
+pub const CSR_SIZE_BYTES: usize = 4 << 10;
+
 /// Characters of a value from a client in the log: enough to find it again.
 pub const LOGGED_CHARS: usize = 100;
 

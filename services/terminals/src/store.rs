@@ -5,6 +5,8 @@
 pub(crate) mod commands;
 pub(crate) mod fleet;
 
+pub(crate) mod adoption;
+
 use rollcall_core::{GroupId, Hours, TerminalId, UtcInstant, Weekdays};
 use rollcall_proto::v1::Direction;
 use rollcall_store::{Migration, StoreError, Tx, dialect, on};
