@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use rollcall_attendance::{Anchor, Clock, Log, LogState};
-use rollcall_core::{Fault, LogId, Reason, UtcInstant, limits};
+use rollcall_core::{Fault, Reason, UtcInstant, limits};
 use rollcall_gallery::Gallery;
 use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;
@@ -34,7 +34,7 @@ use tonic::{Status, Streaming};
 
 use crate::convert;
 use crate::hub::PROTO;
-use crate::uplink::{HeldLog, OwnLog, Plan, plan};
+use crate::uplink::OwnLog;
 use contacts::ContactFile;
 
 /// For an answer that is one message.
@@ -246,7 +246,7 @@ impl<D: Device> Session<'_, D> {
             let words = "two devices have this terminal's certificate: adopt this one anew, or switch the other off";
             return Err(Fault::new(Reason::TerminalCloned, words).into());
         }
-        self.exchange_ledger(welcome.ledger.unwrap_or_default()).await?;
+        self.exchange_ledger(welcome.ledger.clone().unwrap_or_default()).await?;
         let news = self.subscribe().await?;
         let pushing = self.push_all(&welcome, &offered).await?;
         self.pull_all(&welcome).await?;
@@ -343,7 +343,7 @@ impl<D: Device> Session<'_, D> {
         let pulled = Pulled::from(pulled);
         let site = pulled.site().map_err(|error| error.fault())?;
         self.parts.membership.told(&site)?;
-        let key = rollcall_gallery::Key::new(site.credential_key);
+        let key = rollcall_gallery::Key::new(*site.credential_key);
         let address = site.addresses.first().cloned().unwrap_or_default();
         self.parts.gallery.belong_to(&address, Some(key)).await.map_err(|error| error.fault())?;
         self.contacts.set_forget_after(Duration::from_secs(u64::from(site.forget_after_hours) * 3_600))?;

@@ -8,19 +8,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall_attendance::{AttendanceError, Clock, Received};
+use rollcall_attendance::{Clock, Received};
 use rollcall_core::{GalleryId, LogId, TerminalId, UtcInstant, limits};
-use rollcall_gallery::{Gallery, GalleryError, Moment, Scope, Snapshot, in_chunks};
+use rollcall_gallery::{Gallery, Moment, Scope, Snapshot, in_chunks};
 use rollcall_proto::v1;
 use rollcall_store::{Db, Writes};
-use rollcall_terminals::{
-    Adoptions, Answer, Contact, Fleet, HeldGallery, Hint, Hints, Opened, Registered, TerminalError,
-};
+use rollcall_terminals::adoption::Adoptions;
+use rollcall_terminals::{Answer, Contact, Fleet, HeldGallery, Hint, Hints, Opened};
 
 use crate::contact::{self, Known, Pending, Verdict};
 use crate::convert::{self, Hello};
 use crate::gallery::{Decision, GalleryState, HistoryHash, OwnGallery, decide};
-use crate::intake::{self, Batch, Held, Judgement, Overlap};
+use crate::intake::{self, Held, Judgement, Overlap};
 use crate::prune::{InBackup, prune_through};
 use crate::uplink::Acked;
 use crate::{SyncError, clock};
@@ -198,7 +197,11 @@ impl Hub {
         let mut moment = self.parts.gallery.moment().await?;
         let now = self.state(&mut moment, scope).await?;
         let then = moment.history_hash_at(theirs.revision).await?.map(HistoryHash::from_bytes);
-        let own = OwnGallery { now, history_hash_then: then, is_restored };
+        let is_former = match theirs.gallery_id {
+            Some(id) => moment.is_former(id).await?,
+            None => false,
+        };
+        let own = OwnGallery { now, is_former, history_hash_then: then, is_restored };
         Ok((now, decide(theirs, &own)))
     }
 
@@ -420,7 +423,7 @@ impl Hub {
         let command = rollcall_core::CommandId::try_from(&request.command_id[..])
             .map_err(|_| SyncError::field("command_id"))?;
         let answer = Answer::from_proto(request);
-        Ok(self.parts.fleet.answer(terminal, command, answer, UtcInstant::now()).await?)
+        Ok(self.parts.fleet.answer(terminal, command, answer).await?)
     }
 
     /// Another certificate for the key that a terminal has.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use prost::Message as _;
-use rollcall_core::{PersonId, SetHash, limits};
+use rollcall_core::{GalleryId, PersonId, SetHash, limits};
 use rollcall_proto::v1;
 use rollcall_store::Tx;
 use tokio::sync::OwnedSemaphorePermit;
@@ -13,7 +13,7 @@ use crate::change::Change;
 use crate::recogniser::off_runtime;
 use crate::scope::Scope;
 use crate::store::rows::{self, StoredRow};
-use crate::store::{changes, proposals};
+use crate::store::{changes, histories, proposals};
 use crate::{GalleryError, RecogniseError, SealError};
 
 /// One moment of a hub's gallery. Not to be held while somebody is waited for: an erasure waits for it.
@@ -96,6 +96,14 @@ impl Moment {
             Ok(revision) => rows::link(&mut self.tx, revision).await,
             Err(_) => Ok(None),
         }
+    }
+
+    /// Whether this is a history that the gallery had before its present one.
+    ///
+    /// # Errors
+    /// A database that does not answer.
+    pub async fn is_former(&mut self, history: GalleryId) -> Result<bool, GalleryError> {
+        Ok(rows::head(&mut self.tx).await?.gallery != history && histories::is_known(&mut self.tx, history).await?)
     }
 
     /// The lowest revision that a terminal can go on from change by change.

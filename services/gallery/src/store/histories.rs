@@ -45,6 +45,17 @@ pub(crate) async fn begin(
     })
 }
 
+/// Whether the gallery has had this history, or has it.
+pub(crate) async fn is_known(tx: &mut Tx, gallery: GalleryId) -> Result<bool, StoreError> {
+    let known: i64 = on!(tx, connection => {
+        sqlx::query_scalar("select count(*) from gallery_history where gallery_id = $1")
+            .bind(gallery.as_bytes())
+            .fetch_one(connection)
+            .await
+    })?;
+    Ok(known > 0)
+}
+
 /// Up to which revision the present history and this one are the same. Of one that is not known, which began after the
 /// backup that this database was restored from: up to where the present one began. `None` for the present one.
 pub(crate) async fn shared_with(tx: &mut Tx, gallery: GalleryId) -> Result<Option<i64>, StoreError> {

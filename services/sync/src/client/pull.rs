@@ -1,8 +1,11 @@
 //! The gallery down, and up where the hub has lost it.
 
-use futures_util::stream::{self, StreamExt as _};
+use std::future::Future;
+use std::pin::Pin;
+
+use futures_util::stream::{self, Stream, StreamExt as _};
 use rollcall_core::{Fault, GalleryId, PersonId, Reason, UtcInstant, limits};
-use rollcall_gallery::{Gallery, GalleryError};
+use rollcall_gallery::GalleryError;
 use rollcall_proto::v1;
 use rollcall_proto::v1::pull_gallery_response::Part as Sent;
 use rollcall_terminals::Device;
@@ -114,7 +117,11 @@ impl<D: Device> Session<'_, D> {
     async fn offer_gallery(&mut self) -> Result<(), Fault> {
         let own = self.replica_state().await?;
         let Some(history) = own.gallery_id else { return Ok(()) };
-        let rows = pages(self.parts.gallery.clone(), async |gallery: &Gallery, after| gallery.held_rows(after).await);
+        let gallery = self.parts.gallery.clone();
+        let rows = pages(move |after| {
+            let gallery = gallery.clone();
+            Box::pin(async move { gallery.held_rows(after).await })
+        });
         let offers = rows.map(move |rows| v1::OfferGalleryRequest {
             rows: Some(v1::GalleryRows { rows }),
             gallery_id: history.to_bytes().to_vec().into(),
@@ -131,8 +138,11 @@ impl<D: Device> Session<'_, D> {
         if first.is_empty() {
             return Ok(());
         }
-        let people =
-            pages(self.parts.gallery.clone(), async move |gallery: &Gallery, after| gallery.offered_people(after, now).await);
+        let gallery = self.parts.gallery.clone();
+        let people = pages(move |after| {
+            let gallery = gallery.clone();
+            Box::pin(async move { gallery.offered_people(after, now).await })
+        });
         let offers = people.flat_map(stream::iter);
         let answer = call(self.hub.offer_people(offers)).await?;
         if answer.taken > 0 {
@@ -142,14 +152,16 @@ impl<D: Device> Session<'_, D> {
     }
 }
 
-/// Page after page, until one is empty. One that cannot be read ends it: what was offered is offered again.
-fn pages<T: Send + 'static, F>(gallery: Gallery, page: F) -> impl futures_util::Stream<Item = Vec<T>> + Send + 'static
-where
-    F: AsyncFn(&Gallery, Option<PersonId>) -> Result<(Vec<T>, Option<PersonId>), GalleryError> + Send + Sync + 'static,
-{
-    stream::unfold((gallery, page, None), async |(gallery, page, after)| {
-        let (some, last) = page(&gallery, after).await.ok()?;
-        (!some.is_empty()).then_some((some, (gallery, page, last)))
+/// A page of people, and whom to go on after.
+type Page<T> = Pin<Box<dyn Future<Output = Result<(Vec<T>, Option<PersonId>), GalleryError>> + Send>>;
+
+/// Page after page, until one is empty. One that cannot be read ends it: what was not offered is offered again.
+fn pages<T: Send + 'static>(
+    page: impl Fn(Option<PersonId>) -> Page<T> + Send + 'static,
+) -> impl Stream<Item = Vec<T>> + Send + 'static {
+    stream::unfold((page, None), |(page, after)| async move {
+        let (some, last) = page(after).await.ok()?;
+        (!some.is_empty()).then_some((some, (page, last)))
     })
 }
 

@@ -6,7 +6,6 @@ use rollcall_proto::v1;
 use rollcall_terminals::Device;
 
 use super::{End, Session, call, own};
-use crate::convert;
 use crate::uplink::{Acked, Answer, HeldLog, Next, OwnLog, Plan, Pushing, plan};
 
 /// Where the pushes of the current log go on, as the hub has told.
@@ -88,7 +87,9 @@ impl<D: Device> Session<'_, D> {
             let answer = self.answer(message).await?;
             let own = self.own(log_id).await?;
             let own_hash = match answer {
-                Answer::Ack { have, .. } | Answer::PositionUnknown { have } => self.hash_at(log_id, have).await?,
+                Answer::Ack(Acked { have, .. }) | Answer::PositionUnknown { have } => {
+                    self.hash_at(log_id, have).await?
+                }
                 Answer::Forked | Answer::Failed => None,
             };
             match pushing.answered(answer, &own, own_hash) {
@@ -109,7 +110,7 @@ impl<D: Device> Session<'_, D> {
                 let ack = Acked::try_from(&ack);
                 let ack = ack.map_err(|error| Fault::new(Reason::FieldInvalid, format!("the hub's answer: {error}")))?;
                 self.prune(&ack).await?;
-                Ok(Answer::Ack { have: ack.have, have_hash: ack.have_hash })
+                Ok(Answer::Ack(ack))
             }
             Err(fault) if fault.reason == Reason::LogForked => Ok(Answer::Forked),
             Err(fault) if fault.reason == Reason::PositionUnknown => Ok(Answer::PositionUnknown { have: have(&fault) }),
