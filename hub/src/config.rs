@@ -147,11 +147,13 @@ pub enum Service {
     Gallery,
     /// Events and registers.
     Attendance,
+    /// The terminals: adoption, settings, and the sync.
+    Terminals,
 }
 
 impl Service {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Accounts, Self::Gallery, Self::Attendance];
+    pub const ALL: [Self; 4] = [Self::Accounts, Self::Gallery, Self::Attendance, Self::Terminals];
 }
 
 /// `postgres://HOST/DATABASE`, without a password.

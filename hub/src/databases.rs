@@ -18,11 +18,13 @@ use crate::place::Store;
 use crate::store;
 
 /// Tables of `site.db`: accounts, timetable, notes, terminals, and what the hub knows of itself.
-const SITE: [&[Migration]; 5] = [
+const SITE: [&[Migration]; 7] = [
     requests::MIGRATIONS,
     rollcall_accounts::MIGRATIONS,
     rollcall_attendance::SITE_MIGRATIONS,
     rollcall_terminals::MIGRATIONS,
+    rollcall_terminals::FLEET_MIGRATIONS,
+    rollcall_terminals::ADOPTION_MIGRATIONS,
     store::MIGRATIONS,
 ];
 

@@ -35,11 +35,12 @@ const BACKUPS: Migration = Migration {
         ) STRICT;
         create index hub_backup_by_time on hub_backup (made_us);
 
-        -- The number of the last event of a log that is in it.
+        -- The last event of a log that is in it: its number, and the chain there.
         create table hub_backup_log (
             file TEXT not null references hub_backup (file) on delete cascade,
             log_id BLOB not null,
             position INTEGER not null,
+            hash BLOB not null,
             primary key (file, log_id)
         ) STRICT;
 

@@ -5,6 +5,7 @@
 
 mod site;
 mod stepped_back;
+mod terminals;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -2,6 +2,7 @@
 //!
 //! Several processes over one database start one after the other ([`Turn`]): each finds what the one before has made.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +12,20 @@ use rollcall_accounts::Accounts;
 use rollcall_attendance::{Attendance, Log, SystemClock};
 use rollcall_core::{UtcInstant, limits};
 use rollcall_gallery::{FaceOptions, Gallery, GalleryOptions, GalleryServer, Key};
-use rollcall_program::machine::{Host, program_made, url};
+use rollcall_program::machine::{Host, host_name, program_made, url};
 use rollcall_program::people::{Directory, SiteNotes};
 use rollcall_program::run::Ready;
 use rollcall_program::shell::models_folder;
 use rollcall_program::{folder, health as part_health, key, systemd, ticks};
 use rollcall_proto::v1::gallery_service_server::GalleryServiceServer;
-use rollcall_server::{Identity, Running as RunningServer, Server, Services, health};
+use rollcall_server::{Running as RunningServer, Server, Services, health};
 use rollcall_store::{DataFolder, Turn, Writes, replace_file};
-use rollcall_terminals::configured;
+use rollcall_terminals::nearby::Announcement;
+use rollcall_terminals::{adoption_service, configured, fleet_service};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::terminals::Terminals;
 use super::{Plan, stepped_back};
 use crate::backups::Keeper;
 use crate::config::{Config, Service};
@@ -40,19 +43,20 @@ const LOG_CLOSE: Duration = Duration::from_secs(10);
 pub(super) struct Site {
     parts: Parts,
     server: Server,
+    terminals: Terminals,
     backups: Option<Keeper>,
     token: PathBuf,
 }
 
 /// What outlives the server.
-struct Parts {
-    folder: DataFolder,
-    databases: Databases,
-    writes: Writes,
-    clock: Arc<SystemClock>,
-    log: Log,
-    gallery: Gallery,
-    attendance: Attendance,
+pub(super) struct Parts {
+    pub(super) folder: DataFolder,
+    pub(super) databases: Databases,
+    pub(super) writes: Writes,
+    pub(super) clock: Arc<SystemClock>,
+    pub(super) log: Log,
+    pub(super) gallery: Gallery,
+    pub(super) attendance: Attendance,
 }
 
 /// Serving.
@@ -62,6 +66,18 @@ pub(super) struct Running {
     ticks: JoinSet<()>,
     stop: CancellationToken,
     token: PathBuf,
+    /// Terminals find it by this, as long as it lasts.
+    _announcement: Option<Announcement>,
+}
+
+/// Tells the network where the hub is. Nobody needs that who knows its address.
+fn announced(site: &str, address: SocketAddr) -> Option<Announcement> {
+    if address.ip().is_loopback() {
+        return None;
+    }
+    let host = host_name().map_or_else(String::new, |host| host.0);
+    let announced = Announcement::begin(site, &host, address.port());
+    announced.inspect_err(|error| tracing::warn!(%error, "the hub is not announced")).ok()
 }
 
 impl Site {
@@ -103,13 +119,15 @@ impl Site {
         obey_file(&plan.config, &parts).await?;
         let (site, log) = (parts.databases.site(), &parts.log);
         let backups = Keeper::new(&plan.config.backup, &plan.store, site, log, &parts.clock);
-        let server = build_server(plan, &parts, accounts, backups.as_ref()).await?;
-        Ok(Self { parts, server, backups, token })
+        let terminals = Terminals::open(&plan.config, &parts).await?;
+        let server = build_server(plan, &parts, &terminals, accounts, backups.as_ref()).await?;
+        terminals.reached_at(server.address(), &plan.config.server.names.0);
+        Ok(Self { parts, server, terminals, backups, token })
     }
 
     /// Serves from now on.
     pub(super) async fn spawn(self) -> anyhow::Result<Running> {
-        let Self { parts, server, backups, token } = self;
+        let Self { parts, server, terminals, backups, token } = self;
         let address = format!("{}\n", url(server.address(), Host::ThisMachine));
         replace_file(&parts.folder.file(folder::ADDRESS), address.as_bytes())?;
         let stop = CancellationToken::new();
@@ -118,8 +136,16 @@ impl Site {
         if let Some(backups) = backups {
             ticks.spawn(backups.run(parts.folder.path().to_owned(), stop.clone()));
         }
+        let announcement = announced(terminals.site_name(), server.address());
+        let stopped = stop.clone();
+        ticks.spawn(async move {
+            tokio::select! {
+                () = terminals.follow() => {}
+                () = stopped.cancelled() => {}
+            }
+        });
         let server = server.spawn().await;
-        Ok(Running { parts, server, ticks, stop, token })
+        Ok(Running { parts, server, ticks, stop, token, _announcement: announcement })
     }
 }
 
@@ -156,10 +182,11 @@ impl rollcall_program::run::Running for Running {
 async fn build_server(
     plan: &Plan,
     parts: &Parts,
+    terminals: &Terminals,
     accounts: Accounts,
     backups: Option<&Keeper>,
 ) -> anyhow::Result<Server> {
-    let identity = Identity::of_site(parts.folder.path(), &plan.config.server.names.0, UtcInstant::now())?;
+    let identity = terminals.identity(&plan.config.server.names.0)?;
     let mut services = Services::new().add(health::service("hub", VERSION, probes(parts, backups)));
     for service in Service::ALL {
         if !plan.config.hub.services.contains(&service) {
@@ -172,6 +199,10 @@ async fn build_server(
                 load_faces(plan, &parts.gallery).await?;
                 services.add(gallery_service(&parts.gallery))
             }
+            Service::Terminals => services
+                .add(fleet_service(terminals.fleet.clone(), Some(Arc::new(terminals.adoptions.clone()))))
+                .add(adoption_service(terminals.adoptions.clone()))
+                .add(rollcall_sync::service(terminals.sync.clone())),
         };
     }
     let config = plan.config.server.at(plan.address);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rollcall_attendance::{ChainHash, Position};
 use rollcall_core::{LogId, UtcInstant};
 use rollcall_store::{Db, StoreError, Tx, on};
 
@@ -17,7 +18,7 @@ pub struct Made {
 }
 
 /// Notes a backup that was read back, with how far each log goes in it, and that the latest attempt succeeded.
-pub async fn insert(db: &Db, backup: &Made, positions: &BTreeMap<LogId, i64>) -> Result<(), StoreError> {
+pub async fn insert(db: &Db, backup: &Made, positions: &BTreeMap<LogId, Position>) -> Result<(), StoreError> {
     let mut tx = db.write().await?;
     on!(tx, connection => {
         sqlx::query("insert into hub_backup (file, made_us, size_bytes, is_there) values ($1, $2, $3, 1)")
@@ -27,10 +28,11 @@ pub async fn insert(db: &Db, backup: &Made, positions: &BTreeMap<LogId, i64>) ->
             .execute(&mut *connection)
             .await?;
         for (log, position) in positions {
-            sqlx::query("insert into hub_backup_log (file, log_id, position) values ($1, $2, $3)")
+            sqlx::query("insert into hub_backup_log (file, log_id, position, hash) values ($1, $2, $3, $4)")
                 .bind(&backup.file)
                 .bind(log.as_bytes())
-                .bind(*position)
+                .bind(i64::try_from(position.seq).unwrap_or(i64::MAX))
+                .bind(position.hash.as_bytes())
                 .execute(&mut *connection)
                 .await?;
         }
@@ -116,11 +118,11 @@ pub async fn delete(db: &Db, file: &str) -> Result<(), StoreError> {
 }
 
 /// How far each log goes in each of the two newest backups that are there; fewer when there are fewer.
-pub async fn newest_positions(db: &Db) -> Result<Vec<BTreeMap<LogId, i64>>, StoreError> {
+pub async fn newest_positions(db: &Db) -> Result<Vec<BTreeMap<LogId, Position>>, StoreError> {
     let mut tx = db.read().await?;
-    let rows: Vec<(String, Vec<u8>, i64)> = on!(tx, connection => {
+    let rows: Vec<(String, Vec<u8>, i64, Vec<u8>)> = on!(tx, connection => {
         sqlx::query_as(
-            "select newest.file, l.log_id, l.position
+            "select newest.file, l.log_id, l.position, l.hash
                 from (select file, made_us from hub_backup where is_there = 1 order by made_us desc, file desc limit 2)
                     as newest
                 join hub_backup_log l on l.file = newest.file
@@ -129,13 +131,14 @@ pub async fn newest_positions(db: &Db) -> Result<Vec<BTreeMap<LogId, i64>>, Stor
         .fetch_all(connection)
         .await
     })?;
-    let mut backups: Vec<(String, BTreeMap<LogId, i64>)> = Vec::new();
-    for (file, log, position) in rows {
+    let mut backups: Vec<(String, BTreeMap<LogId, Position>)> = Vec::new();
+    for (file, log, seq, hash) in rows {
         if backups.last().is_none_or(|(last, _)| *last != file) {
             backups.push((file, BTreeMap::new()));
         }
-        if let (Some((_, positions)), Ok(log)) = (backups.last_mut(), LogId::try_from(&log[..])) {
-            positions.insert(log, position);
+        let hash = ChainHash::try_from(&hash[..]);
+        if let (Some((_, positions)), Ok(log), Ok(hash)) = (backups.last_mut(), LogId::try_from(&log[..]), hash) {
+            positions.insert(log, Position { seq: u64::try_from(seq).unwrap_or(0), hash });
         }
     }
     Ok(backups.into_iter().map(|(_, positions)| positions).collect())

@@ -41,6 +41,11 @@ pub struct Position {
     pub hash: ChainHash,
 }
 
+impl Position {
+    /// Of a log of which nothing is there.
+    pub const NONE: Self = Self { seq: 0, hash: ChainHash::ZERO };
+}
+
 /// What a hub has of a log that a terminal offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
