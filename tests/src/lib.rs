@@ -15,12 +15,14 @@ pub mod scene;
 pub mod scripts;
 pub mod terminal;
 pub mod webhook;
+pub mod wire;
 
 pub use agent::Agent;
 pub use client::Client;
 pub use ended::{Ended, run};
 pub use hub::Hub;
 pub use terminal::Terminal;
+pub use wire::Wire;
 
 use std::path::{Path, PathBuf};
 

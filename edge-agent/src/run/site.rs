@@ -248,12 +248,16 @@ fn direction(direction: config::Direction) -> v1::Direction {
     }
 }
 
-/// Obeys what the configuration file says anew.
+/// Obeys what the configuration file says anew. Not while the terminal belongs to a hub, which says it all: what the file
+/// said meanwhile counts when it stands alone again.
 async fn obey_file(
     config: &Config,
     terminals: &Terminals<ThisDevice>,
     attendance: &Attendance,
 ) -> anyhow::Result<()> {
+    if terminals.hub().is_some() {
+        return Ok(());
+    }
     let said = config.changeable();
     let news = terminals.news(&said).await?;
     if news.is_empty() {

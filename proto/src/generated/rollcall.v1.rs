@@ -1270,6 +1270,9 @@ pub struct Applicant {
     pub people: i64,
     #[prost(int64, tag = "7")]
     pub events: i64,
+    /// The TerminalSettings that it has, encoded: the hub begins with these, so that no door is another one by being adopted.
+    #[prost(bytes = "bytes", tag = "8")]
+    pub settings: ::prost::bytes::Bytes,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BeginAdoptionRequest {
@@ -10476,6 +10479,9 @@ pub struct GalleryRow {
     pub revision: u64,
     #[prost(bytes = "bytes", tag = "2")]
     pub person_id: ::prost::bytes::Bytes,
+    /// Not sent: the sum is in the state that the rows lead to.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub set_hash: ::prost::bytes::Bytes,
     /// HMAC-SHA256 by the hub's key over revision, person_id and upsert.
     #[prost(bytes = "bytes", tag = "6")]
     pub mac: ::prost::bytes::Bytes,
@@ -10600,6 +10606,9 @@ pub struct PairMargin {
 pub struct OfferGalleryRequest {
     #[prost(message, optional, tag = "1")]
     pub rows: ::core::option::Option<GalleryRows>,
+    /// The history that the rows are of, 16 bytes.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub gallery_id: ::prost::bytes::Bytes,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OfferGalleryResponse {
@@ -10685,6 +10694,13 @@ pub struct AnswerCommandResponse {}
 pub struct ReportStatusRequest {
     #[prost(message, optional, tag = "1")]
     pub status: ::core::option::Option<TerminalStatus>,
+    /// Of the settings that the terminal took last; 0: none yet.
+    #[prost(int64, tag = "2")]
+    pub settings_revision: i64,
+    /// The lockdown in force, where it was asked for at the terminal itself and the hub has not taken it over. The hub does
+    /// so when settings_revision is its own: whoever asked then knew all that the hub had said.
+    #[prost(message, optional, tag = "3")]
+    pub lockdown_asked_here: ::core::option::Option<Lockdown>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ReportStatusResponse {}
@@ -10748,7 +10764,8 @@ pub struct PullSettingsRequest {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PullSettingsResponse {
-    /// Of all that follows together.
+    /// Of all that follows together: made of it, so that the same is always the same. It does not rise; another one than
+    /// the terminal's says that there is something to be taken.
     #[prost(int64, tag = "1")]
     pub revision: i64,
     /// TerminalSettings, encoded.

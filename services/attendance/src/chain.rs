@@ -13,7 +13,17 @@ impl ChainHash {
     /// Before the first entry.
     pub const ZERO: Self = Self([0; 32]);
 
-    /// As stored.
+    /// The hash with these 32 bytes, as stored.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes, as stored.
+    pub const fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
+    /// The 32 bytes, to bind to a statement.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -62,6 +72,16 @@ impl ChainCheck {
     /// A check of the rows after number `seq`, whose hash is `hash`; 0 and [`ChainHash::ZERO`] for a whole log.
     pub fn after(seq: i64, hash: ChainHash) -> Self {
         Self { seq, stored: hash, computed: hash }
+    }
+
+    /// The number of the next row.
+    pub fn next(&self) -> i64 {
+        self.seq + 1
+    }
+
+    /// Goes on after number `seq`, whose hash is `hash`: what is before it is known to be gone.
+    pub fn skip(&mut self, seq: i64, hash: ChainHash) {
+        *self = Self::after(seq, hash);
     }
 
     /// Checks the next row. After a broken one it goes on, so that each damaged row is named once.

@@ -6,7 +6,7 @@ use rollcall_proto::v1;
 use rollcall_store::requests::RequestId;
 
 use crate::events::{EventList, EventView};
-use crate::log::CHANGED;
+use crate::log::{CHANGED, CLASHES};
 use crate::record::ManualRecord;
 use crate::store::events::EventFilter;
 use crate::watch::Watched;
@@ -114,7 +114,7 @@ impl From<EventView> for v1::Event {
             kind: record.kind,
             cursor: event.cursor,
             note: event.note,
-            damaged: stored.damage & CHANGED != 0,
+            damaged: stored.damage & (CHANGED | CLASHES) != 0,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rollcall_core::{BadName, Fault, Reason, limits};
+use rollcall_core::{BadName, Fault, LogId, Reason, limits};
 use rollcall_store::StoreError;
 use rollcall_store::requests::RequestError;
 
@@ -74,6 +74,9 @@ pub enum AttendanceError {
     /// It was changed since its etag was read.
     #[error("{0} was changed since it was read; read it again, then repeat the change")]
     Changed(String),
+    /// A log that is another terminal's.
+    #[error("{} belongs to another terminal; its events are taken from that one alone", .0.name())]
+    LogOfAnother(LogId),
     /// It is in a state in which this cannot be done.
     #[error("{0}")]
     Forbidden(String),
@@ -118,6 +121,7 @@ impl AttendanceError {
             Self::LogFull | Self::LogFailed(_) | Self::Stopping => Fault::new(Reason::Unavailable, self),
             Self::File { .. } => Fault::new(Reason::Internal, self),
             Self::Changed(name) => Fault::new(Reason::EtagMismatch, self).with("name", name),
+            Self::LogOfAnother(log_id) => Fault::new(Reason::LogOfAnother, self).with("log", log_id.name()),
             Self::Forbidden(_) => Fault::new(Reason::StateForbids, self),
             Self::Full(_) => Fault::new(Reason::LimitReached, self),
             Self::Mask(field) => Fault::new(Reason::UpdateMaskInvalid, self).with("field", field),

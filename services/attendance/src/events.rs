@@ -32,10 +32,14 @@ impl Attendance {
         filter: &EventFilter,
         size: usize,
     ) -> Result<EventList, AttendanceError> {
+        let people = match filter.person_id {
+            Some(person) => self.ids_of(person).await?,
+            None => Vec::new(),
+        };
         let mut tx = self.log().db().read().await?;
         let feed = feed(&mut tx).await?;
         let after = feed.position_of(cursor)?;
-        let page = store::events::page(&mut tx, &feed, after, filter, size).await?;
+        let page = store::events::page(&mut tx, &feed, after, filter, &people, size).await?;
         drop(tx);
         let events = self.with_notes(&feed, page.events).await?;
         Ok(EventList { events, next_cursor: feed.cursor(page.next), more: page.more })

@@ -14,6 +14,7 @@ use rollcall_store::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 
+use crate::aliases::Aliases;
 use crate::codes::{CodeSet, State};
 use crate::events::EventView;
 use crate::kind;
@@ -141,10 +142,11 @@ impl Attendance {
     ) -> Result<(), AttendanceError> {
         match what {
             What::Events(filter) => {
+                let aliases = self.aliases().await?;
                 let mut cursor = String::new();
                 loop {
                     let page = self.list_events(&cursor, &filter, ROWS_AT_ONCE).await?;
-                    sink.push(self.event_rows(page.events, settings, notes).await?).await?;
+                    sink.push(self.event_rows(page.events, &aliases, settings, notes).await?).await?;
                     if !page.more {
                         break;
                     }
@@ -178,6 +180,7 @@ impl Attendance {
     async fn event_rows(
         &self,
         events: Vec<EventView>,
+        aliases: &Aliases,
         settings: &Settings,
         notes: Notes,
     ) -> Result<Vec<Row>, AttendanceError> {
@@ -188,12 +191,13 @@ impl Attendance {
                 (event, told)
             })
             .collect();
-        let mut people: Vec<PersonId> = told.iter().filter_map(|(_, told)| told.person).collect();
+        let mut people: Vec<PersonId> =
+            told.iter().filter_map(|(_, told)| told.person).map(|id| aliases.person(id)).collect();
         people.sort_unstable();
         people.dedup();
         let names = self.people().names(people).await?;
         let row = |(event, told): (EventView, Told)| {
-            let name = told.person.and_then(|person| names.get(&person));
+            let name = told.person.and_then(|id| names.get(&aliases.person(id)));
             event_row(&event, told, name, settings, notes)
         };
         Ok(told.into_iter().map(row).collect())

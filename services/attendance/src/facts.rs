@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use rollcall_core::LogId;
 use rollcall_store::{StoreError, Tx};
 
+use crate::chain::ChainHash;
+use crate::received::Position;
 use crate::store::log;
 
 /// Every log of the database with its head and the hash of that.
@@ -19,11 +21,14 @@ pub async fn facts(tx: &mut Tx) -> Result<BTreeMap<String, String>, StoreError> 
     Ok(tips.into_iter().map(fact).collect())
 }
 
-/// How far the logs go that these facts are of: the number of the last event that is there.
-pub fn positions(facts: &BTreeMap<String, String>) -> BTreeMap<LogId, i64> {
+/// How far the logs go that these facts are of.
+pub fn positions(facts: &BTreeMap<String, String>) -> BTreeMap<LogId, Position> {
     let position = |(name, fact): (&String, &String)| {
-        let head = fact.split_once(' ')?.0.parse().ok()?;
-        Some((LogId::from_name(name).ok()?, head))
+        let (seq, hash) = fact.split_once(' ')?;
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(hash, &mut bytes).ok()?;
+        let position = Position { seq: seq.parse().ok()?, hash: ChainHash::from_bytes(bytes) };
+        Some((LogId::from_name(name).ok()?, position))
     };
     facts.iter().filter_map(position).collect()
 }
@@ -34,10 +39,13 @@ mod tests {
 
     #[test]
     fn what_is_no_log_has_no_position() {
-        let log = LogId::generate();
-        let facts =
-            [(log.name(), "17 00ff"), ("gallery".to_owned(), "3"), (LogId::generate().name(), "many")];
-        let facts = facts.into_iter().map(|(name, fact)| (name, fact.to_owned())).collect();
-        assert_eq!(positions(&facts), BTreeMap::from([(log, 17)]));
+        let (log, hash) = (LogId::generate(), ChainHash::ZERO.after(b"an event"));
+        let facts = [
+            (log.name(), format!("17 {}", hex::encode(hash.as_bytes()))),
+            ("gallery".to_owned(), "3".to_owned()),
+            (LogId::generate().name(), "18 00ff".to_owned()),
+            (LogId::generate().name(), "many".to_owned()),
+        ];
+        assert_eq!(positions(&facts.into()), BTreeMap::from([(log, Position { seq: 17, hash })]));
     }
 }

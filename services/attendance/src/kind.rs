@@ -130,7 +130,8 @@ fn anchor(kind: &Kind) -> Option<Anchor> {
     })
 }
 
-fn quality(number: i32) -> Quality {
+/// The quality that a number of the contract means; one that is not known counts as never set.
+pub fn quality(number: i32) -> Quality {
     match v1::ClockQuality::try_from(number) {
         Ok(v1::ClockQuality::Hub) => Quality::Hub,
         Ok(v1::ClockQuality::Ntp) => Quality::Ntp,

@@ -5,6 +5,7 @@
 //!
 //! Not here: who a person is (the gallery), which door opened (the terminal), how events travel to a hub (sync).
 
+mod aliases;
 mod attendance;
 mod chain;
 mod clock;
@@ -20,7 +21,9 @@ mod kind;
 mod log;
 mod pages;
 mod people;
+mod place;
 mod planning;
+mod received;
 mod record;
 pub mod register;
 mod registers;
@@ -35,15 +38,21 @@ pub mod timetable;
 mod watch;
 
 pub use attendance::Attendance;
+pub use chain::ChainHash;
 pub use clock::{Clock, SystemClock};
 pub use error::AttendanceError;
 pub use facts::{facts, positions};
 pub use grpc::service;
-pub use log::{Appended, Findings, Identity, Log, LogHealth, Logged, NewEvent, OpenReason, Opened, verify};
+pub use kind::{quality, quality_number};
+pub use log::{
+    Appended, Findings, Identity, Log, LogHealth, LogState, Logged, NewEvent, OpenReason, Opened,
+    unacknowledged, verify,
+};
 pub use people::{Answer, Doors, Member, People};
 pub use planning::zone;
+pub use received::{Coverage, Held, Position, Received, Receiving};
 pub use record::forget;
 pub use reports::{ReportRange, ReportRow, Subject};
 pub use salvage::Salvaged;
 pub use store::{LOG_MIGRATIONS, SITE_MIGRATIONS};
-pub use time::{Quality, Reading};
+pub use time::{Anchor, Corrected, Quality, RATE_PPM, Reading, Trust, correct};

@@ -15,7 +15,9 @@
 mod ballast;
 mod check;
 mod head;
+mod offer;
 mod open;
+mod renewal;
 mod verify;
 mod writer;
 
@@ -34,14 +36,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::kind::{self, Derived};
+use crate::received::Received;
 use crate::{AttendanceError, store};
 
 pub use check::Findings;
-pub(crate) use check::{AFTER_GAP, CHANGED};
-
+pub(crate) use check::{AFTER_GAP, CHANGED, CLASHES, UNREADABLE};
+pub use offer::{LogState, unacknowledged};
 pub use open::{Identity, OpenReason, Opened};
 pub use verify::verify;
-pub(crate) use writer::Rewriter;
 
 /// Something that happened, not yet in the log.
 #[derive(Clone, Debug)]
@@ -99,10 +101,9 @@ pub struct Log {
 
 struct Inner {
     db: Db,
-    log_id: LogId,
     opened: Opened,
     clock: Arc<dyn Clock>,
-    queue: mpsc::Sender<Ask>,
+    queue: mpsc::Sender<Job>,
     shared: Arc<Shared>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -112,6 +113,7 @@ struct Inner {
 struct Shared {
     kept: Mutex<VecDeque<Stamped>>,
     wake: Notify,
+    log_id: watch::Sender<LogId>,
     position: watch::Sender<i64>,
     failed: watch::Sender<Option<String>>,
     health: watch::Sender<LogHealth>,
@@ -123,6 +125,27 @@ struct Stamped {
     event_id: EventId,
     bytes: Vec<u8>,
     derived: Derived,
+}
+
+/// What the writer is asked to do. It does one after the other.
+enum Job {
+    Append(Ask),
+    Renew(Renewal),
+}
+
+/// A new log is to begin while the program runs.
+struct Renewal {
+    what: Renew,
+    reply: oneshot::Sender<Result<LogId, AttendanceError>>,
+}
+
+/// How.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Renew {
+    /// After the current one, which stays as it is.
+    Close,
+    /// With the events of this one.
+    Supersede(LogId),
 }
 
 /// Events that somebody waits for. All or none of them are written.
@@ -139,9 +162,9 @@ impl Log {
         &self.inner.db
     }
 
-    /// The log that is written to.
+    /// The log that is written to now.
     pub fn log_id(&self) -> LogId {
-        self.inner.log_id
+        *self.inner.shared.log_id.borrow()
     }
 
     /// What was found when it was opened.
@@ -154,13 +177,13 @@ impl Log {
         *self.inner.shared.health.borrow()
     }
 
-    /// How many events there are, of this and of the logs before it.
+    /// How many events there are, of this log and of all others here, each counted once.
     ///
     /// # Errors
     /// A database that does not answer.
     pub async fn events(&self) -> Result<u64, AttendanceError> {
         let mut tx = self.inner.db.read().await?;
-        Ok(u64::try_from(store::log::count(&mut tx).await?).unwrap_or(0))
+        Ok(u64::try_from(store::rows::count(&mut tx).await?).unwrap_or(0))
     }
 
     /// The time by this log's clock, and the wall clock's alone.
@@ -186,7 +209,7 @@ impl Log {
         let stamped: Result<Vec<Stamped>, _> = events.into_iter().map(|event| self.stamp(event)).collect();
         let (reply, answer) = oneshot::channel();
         let ask = Ask { events: stamped?, keep: false, reply };
-        if self.inner.queue.send(ask).await.is_err() {
+        if self.inner.queue.send(Job::Append(ask)).await.is_err() {
             return Err(self.why_closed());
         }
         answer.await.unwrap_or_else(|_| Err(self.why_closed()))
@@ -204,16 +227,16 @@ impl Log {
     ) -> Result<Logged, AttendanceError> {
         let stamped = self.stamp(event.into())?;
         let (reply, answer) = oneshot::channel();
-        match self.inner.queue.try_send(Ask { events: vec![stamped], keep: true, reply }) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(ask)) => {
-                for event in ask.events {
-                    self.inner.shared.keep(event)?;
-                }
+        // Held until it is known to be in the queue, so that a full one does not lose it.
+        let place = match self.inner.queue.try_reserve() {
+            Ok(place) => place,
+            Err(mpsc::error::TrySendError::Full(())) => {
+                self.inner.shared.keep(stamped)?;
                 return Ok(Logged::Pending);
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(self.why_closed()),
-        }
+            Err(mpsc::error::TrySendError::Closed(())) => return Err(self.why_closed()),
+        };
+        place.send(Job::Append(Ask { events: vec![stamped], keep: true, reply }));
         match tokio::time::timeout(patience, answer).await {
             Ok(Ok(Ok(appended))) => {
                 Ok(appended.into_iter().next().map_or(Logged::Pending, Logged::Committed))
@@ -236,18 +259,53 @@ impl Log {
     }
 
     /// The position of the newest event that this process wrote, whenever there is another.
-    pub(crate) fn positions(&self) -> watch::Receiver<i64> {
+    pub fn positions(&self) -> watch::Receiver<i64> {
         self.inner.shared.position.subscribe()
     }
 
-    /// Deletes the events of a log up to number `through`, which are kept elsewhere.
+    /// The logs of other devices that are received into the same database.
+    pub fn received(&self) -> Received {
+        let shared = Arc::clone(&self.inner.shared);
+        Received::new(self.inner.db.clone(), move |position| shared.told(position))
+    }
+
+    /// Deletes the events of a log up to number `through`, or to its end, which are kept elsewhere.
     ///
     /// # Errors
     /// When they could not be deleted; then there are all of them.
-    pub async fn prune(&self, log_id: LogId, through: i64) -> Result<(), AttendanceError> {
-        let mut tx = self.inner.db.write().await?;
+    pub async fn prune(&self, log_id: LogId, through: u64) -> Result<(), AttendanceError> {
+        let db = &self.inner.db;
+        let mut tx = db.write().await?;
+        let tip = store::log::lock_tip(&mut tx, db, log_id).await?;
+        let through = i64::try_from(through).unwrap_or(i64::MAX).min(tip.head);
         store::log::prune(&mut tx, log_id, through).await?;
         Ok(tx.commit().await?)
+    }
+
+    /// Ends the current log and begins a new one after it. Returns the new one. What the old one has stays.
+    ///
+    /// # Errors
+    /// When none was begun; the old one goes on.
+    pub async fn close_current(&self) -> Result<LogId, AttendanceError> {
+        self.renew(Renew::Close).await
+    }
+
+    /// Moves the events of a log that another device has gone on with into a new log of their own, with the same ids and
+    /// bytes, in one transaction; their places in the feed stay. The old log is empty and never offered again. When it
+    /// was the current one, the new one is. Returns the log that is written to then. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// When nothing was moved: there is no such log, or the disk does not take it.
+    pub async fn supersede(&self, log_id: LogId) -> Result<LogId, AttendanceError> {
+        self.renew(Renew::Supersede(log_id)).await
+    }
+
+    async fn renew(&self, what: Renew) -> Result<LogId, AttendanceError> {
+        let (reply, answer) = oneshot::channel();
+        if self.inner.queue.send(Job::Renew(Renewal { what, reply })).await.is_err() {
+            return Err(self.why_closed());
+        }
+        answer.await.unwrap_or_else(|_| Err(self.why_closed()))
     }
 
     /// Checks every event of every log of this terminal against its chain, marks those that were changed, and derives
@@ -290,6 +348,15 @@ pub(crate) fn random_id() -> Result<[u8; 16], AttendanceError> {
 }
 
 impl Shared {
+    /// Tells those who watch that there are events up to a position.
+    fn told(&self, position: i64) {
+        self.position.send_if_modified(|newest| {
+            let is_newer = position > *newest;
+            *newest = position.max(*newest);
+            is_newer
+        });
+    }
+
     /// Keeps an event in memory until it can be written.
     fn keep(&self, event: Stamped) -> Result<(), AttendanceError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

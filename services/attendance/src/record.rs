@@ -123,10 +123,11 @@ impl Attendance {
             if unsettled.is_empty() {
                 return Ok(());
             }
+            let terminal_id = self.log().opened().terminal_id;
             let mut log = self.log().db().read().await?;
             for event_id in unsettled {
                 let Ok(event_id) = EventId::try_from(&event_id[..]) else { continue };
-                match store::events::find(&mut log, event_id).await? {
+                match store::events::find_of(&mut log, terminal_id, event_id).await? {
                     Some(_) => store::notes::settle(&mut site, event_id).await?,
                     None => store::notes::delete(&mut site, event_id).await?,
                 }
@@ -137,7 +138,7 @@ impl Attendance {
 }
 
 impl Attendance {
-    /// Removes what this service knows of a person beside the id in the log: the notes.
+    /// Removes what this service knows of a person beside the id in the log: the notes, and other ids.
     ///
     /// # Errors
     /// As [`forget`].
@@ -147,13 +148,15 @@ impl Attendance {
     }
 }
 
-/// Removes what this service knows of a person beside the id in the log: the notes. `site` is its database.
+/// Removes what this service knows of a person beside the id in the log: the notes, and by which other ids they were
+/// known. `site` is its database.
 ///
 /// # Errors
 /// A database that does not answer; then nothing was removed.
 pub async fn forget(site: &Db, person_id: PersonId) -> Result<(), AttendanceError> {
     let mut tx = site.write().await?;
     store::notes::erase(&mut tx, person_id).await?;
+    store::aliases::erase(&mut tx, person_id).await?;
     Ok(tx.commit().await?)
 }
 

@@ -21,7 +21,7 @@ use crate::people::Member;
 use crate::planning::{Found, Repeatable, found, sessions_of};
 use crate::register::{self, Amendment, Known, Mark, Passage, Proposal, Visit};
 use crate::store::registers::{self as store, Closing};
-use crate::store::{notes, timetable};
+use crate::store::{events, notes, timetable};
 use crate::timetable::{Session, SessionName};
 use crate::{Attendance, AttendanceError, NewEvent};
 
@@ -102,10 +102,11 @@ impl Attendance {
                 (people, proposals, known)
             }
         };
+        let aliases = self.aliases().await?;
         let mut lines = Vec::with_capacity(people.len());
         for (person, display_name) in people {
             if let Some(proposal) = proposals.get(&person) {
-                lines.push(self.line(name, person, display_name, *proposal).await?);
+                lines.push(self.line(name, &aliases.ids(person), display_name, *proposal).await?);
             }
         }
         lines.sort_by(|a, b| (&a.display_name, a.person).cmp(&(&b.display_name, b.person)));
@@ -216,8 +217,11 @@ impl Attendance {
         let event_id = closing_id(name);
         let kind = Kind::RegisterClosed(v1::RegisterClosed { session: name.to_string(), by });
         self.log().append(NewEvent { event_id, kind }).await?;
-        let position = store::position(&mut self.log().db().read().await?, event_id).await?;
-        let position = position.ok_or(AttendanceError::Internal("the log has lost an event"))?;
+        let terminal_id = self.log().opened().terminal_id;
+        let mut tx = self.log().db().read().await?;
+        let written = events::find_of(&mut tx, terminal_id, event_id).await?;
+        drop(tx);
+        let position = written.ok_or(AttendanceError::Internal("the log has lost an event"))?.position;
         let people = self.expected(&before.session).await?;
         let seen = self.seen(&before.session, people.keys(), position).await?;
         let known = Known::all(&before.session);
@@ -319,9 +323,10 @@ impl Attendance {
         through: i64,
     ) -> Result<HashMap<PersonId, Vec<Passage>>, AttendanceError> {
         let mut seen: HashMap<PersonId, Vec<Passage>> = people.map(|person| (*person, Vec::new())).collect();
+        let aliases = self.aliases().await?;
         let mut tx = self.log().db().read().await?;
-        store::passages(&mut tx, session.open, session.end, through, |person, passage| {
-            if let Some(passages) = seen.get_mut(&person) {
+        store::passages(&mut tx, session.open, session.end, through, |id, passage| {
+            if let Some(passages) = seen.get_mut(&aliases.person(id)) {
                 passages.push(passage);
             }
         })
@@ -337,6 +342,7 @@ impl Attendance {
         now: UtcInstant,
     ) -> Result<(Line, crate::timetable::Half), AttendanceError> {
         let Found { session, closing, code_set } = self.found(name).await?;
+        let ids = self.ids_of(person).await?;
         let missing = || AttendanceError::NotFound(format!("{} in the register of {name}", person.name()));
         let (display_name, proposal) = match closing {
             Some(_) => {
@@ -355,22 +361,23 @@ impl Attendance {
                 }
                 let known = self.known(&session, now).await?;
                 let mut tx = self.log().db().read().await?;
-                let passages = store::passages_of(&mut tx, person, session.open, session.end).await?;
+                let passages = store::passages_of(&mut tx, &ids, session.open, session.end).await?;
                 (member.display_name, register::propose(&session, code_set, &passages, &known))
             }
         };
-        Ok((self.line(name, person, display_name, proposal).await?, session.half))
+        Ok((self.line(name, &ids, display_name, proposal).await?, session.half))
     }
 
-    /// A line, with the amendments that lie over what the doors say.
+    /// A line, with the amendments that lie over what the doors say. `ids`: the person's, that of today first.
     async fn line(
         &self,
         name: SessionName,
-        person: PersonId,
+        ids: &[PersonId],
         display_name: String,
         proposal: Proposal,
     ) -> Result<Line, AttendanceError> {
-        let all = store::amendments_of(&mut self.log().db().read().await?, person).await?;
+        let person = *ids.first().ok_or(AttendanceError::Internal("a line of nobody"))?;
+        let all = store::amendments_of(&mut self.log().db().read().await?, ids).await?;
         let of_session = all.into_iter().filter(|(session, _)| *session == name);
         let amendments = register::in_order(of_session.map(|(_, amendment)| amendment).collect());
         let mut reasons = HashMap::new();

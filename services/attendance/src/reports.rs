@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use rollcall_core::{Fault, GroupId, PeriodId, PersonId, Reason, SiteDay, UtcInstant, limits, page};
 
+use crate::aliases::Aliases;
 use crate::codes::CodeSet;
 use crate::people::Member;
 use crate::planning::{Page, sessions_of};
@@ -80,6 +81,8 @@ struct Plan {
     open: Vec<(Session, Known)>,
     /// Of which closed registers count; `None`: all.
     periods: Option<BTreeSet<PeriodId>>,
+    /// By which ids people are known.
+    aliases: Aliases,
 }
 
 impl Attendance {
@@ -109,7 +112,12 @@ impl Attendance {
     ) -> Result<Page<ReportRow>, AttendanceError> {
         let found = self.people().person(person).await?;
         let (member, groups) = found.ok_or_else(|| AttendanceError::NotFound(person.name()))?;
-        let mut plan = Plan { code_set: self.settings().await?.code_set, open: Vec::new(), periods: None };
+        let mut plan = Plan {
+            code_set: self.settings().await?.code_set,
+            open: Vec::new(),
+            periods: None,
+            aliases: self.aliases().await?,
+        };
         for group in groups {
             plan.open.extend(self.plan(group, range, now).await?.open);
         }
@@ -138,7 +146,7 @@ impl Attendance {
             }
             _ => String::new(),
         };
-        let plan = self.plan(group, range, now).await?;
+        let plan = Plan { aliases: self.aliases().await?, ..self.plan(group, range, now).await? };
         let mut items = Vec::with_capacity(members.len());
         for member in members {
             items.push(self.row(&plan, range, member).await?);
@@ -155,7 +163,12 @@ impl Attendance {
         let watermarks = self.doors().watermarks().await?;
         let mut tx = self.site().read().await?;
         let settings = timetable::settings(&mut tx).await?;
-        let mut plan = Plan { code_set: settings.code_set, open: Vec::new(), periods: Some(BTreeSet::new()) };
+        let mut plan = Plan {
+            code_set: settings.code_set,
+            open: Vec::new(),
+            periods: Some(BTreeSet::new()),
+            aliases: Aliases::default(),
+        };
         for period in timetable::periods_on(&mut tx, Some(group), range.first, range.last).await? {
             let closed = store::closed_days(&mut tx, period.id, range.first, range.last).await?;
             let sessions = sessions_of(&mut tx, &period, range.first, range.last, &settings.zone).await?;
@@ -178,11 +191,12 @@ impl Attendance {
         range: ReportRange,
         member: Member,
     ) -> Result<ReportRow, AttendanceError> {
+        let ids = plan.aliases.ids(member.person);
         let mut log = self.log().db().read().await?;
-        let amendments = by_session(store::amendments_of(&mut log, member.person).await?);
+        let amendments = by_session(store::amendments_of(&mut log, &ids).await?);
         let ends = plan.open.iter().map(|(session, _)| session.end).max();
         let passages = match plan.open.first().zip(ends) {
-            Some(((first, _), end)) => store::passages_of(&mut log, member.person, first.open, end).await?,
+            Some(((first, _), end)) => store::passages_of(&mut log, &ids, first.open, end).await?,
             None => Vec::new(),
         };
         drop(log);

@@ -18,9 +18,12 @@ use rollcall_core::{LogId, TerminalId, UtcInstant, limits};
 use rollcall_store::{Db, SqliteOptions, StoreError};
 
 use crate::chain::ChainHash;
-use crate::log::{AFTER_GAP, CHANGED, Identity, Rewriter, random_id};
+use crate::kind;
+use crate::log::{AFTER_GAP, CHANGED, Identity, random_id};
 use crate::pages::{Pages, Row, Value};
+use crate::place::{NewRow, Place};
 use crate::store::log::{LogEntry, Tip};
+use crate::store::rows::EventEntry;
 use crate::{AttendanceError, LOG_MIGRATIONS, store};
 
 /// Events written at once.
@@ -121,7 +124,7 @@ async fn fill(db: &Db, pages: &Pages, identity: &Identity) -> Result<Salvaged, A
         reader: Reader { pages, page: None },
         by_position,
         used: HashSet::new(),
-        rewriter: Rewriter::new(identity.terminal_id),
+        rewriter: Rewriter { place: None, terminal_id: identity.terminal_id },
         salvaged: Salvaged { events: 0, gaps: 0 },
     };
     for (_, log_id) in order {
@@ -149,6 +152,26 @@ fn unknown_log(log_id: LogId, identity: &Identity) -> LogEntry {
         is_current: false,
         opened_us: 0,
         reason: "UNKNOWN".to_owned(),
+        is_superseded: false,
+    }
+}
+
+/// Makes the rows of events that were in a log before.
+struct Rewriter {
+    place: Option<Place>,
+    terminal_id: TerminalId,
+}
+
+impl Rewriter {
+    /// The row of an event as number `tip.head` with the hash that it had. Its time is derived anew by the check of the
+    /// new file.
+    fn entry(&mut self, tip: &Tip, position: i64, bytes: Vec<u8>, damage: i64) -> EventEntry {
+        let place = self.place.take().filter(|place| place.tip.log_id == tip.log_id);
+        let mut place = place.unwrap_or_else(|| Place::new(*tip, self.terminal_id));
+        let derived = kind::derive(&bytes);
+        let entry = place.entry(position, &NewRow { bytes, derived, damage, repeat_of: None });
+        self.place = Some(place);
+        EventEntry { seq: tip.head, hash: tip.hash, ..entry }
     }
 }
 
@@ -192,6 +215,10 @@ impl Filler<'_> {
         let mut tx = self.db.write().await?;
         let before = Tip { log_id: log.tip.log_id, head: log.first_seq - 1, hash: log.before_hash };
         log.tip = before;
+        if log.is_current {
+            // Where a flipped bit says so of two, the newer one is.
+            store::log::retire_current(&mut tx, log.terminal_id).await?;
+        }
         store::log::insert_log(&mut tx, &log).await?;
         let mut tip = before;
         let mut last_position = None;
@@ -273,8 +300,8 @@ impl Filler<'_> {
         self.salvaged.events += 1;
         self.salvaged.gaps += i64::from(damage == AFTER_GAP);
         let tip = Tip { log_id: tip.log_id, head: seq, hash: event.hash };
-        let entry = self.rewriter.entry(&tip, self.salvaged.events, &event.bytes, damage);
-        store::log::insert_event(tx, &entry).await?;
+        let entry = self.rewriter.entry(&tip, self.salvaged.events, event.bytes, damage);
+        store::rows::insert_events(tx, &[entry]).await?;
         Ok(tip)
     }
 }
@@ -290,7 +317,11 @@ fn find(pages: &Pages) -> (Vec<LogEntry>, Vec<Spot>) {
             } else if let Some(log) = log_entry(&row) {
                 // An older version of the row may be in a freed page.
                 match logs.iter_mut().find(|known| known.tip.log_id == log.tip.log_id) {
-                    Some(known) if known.tip.head < log.tip.head => *known = log,
+                    Some(known)
+                        if (known.tip.head, known.is_superseded) < (log.tip.head, log.is_superseded) =>
+                    {
+                        *known = log;
+                    }
                     Some(_) => {}
                     None => logs.push(log),
                 }
@@ -300,7 +331,7 @@ fn find(pages: &Pages) -> (Vec<LogEntry>, Vec<Spot>) {
     (logs, spots)
 }
 
-/// Columns of `attendance_event` in the order of its first migration.
+/// Columns of `attendance_event` in the order of its migrations; the first has all that is needed.
 fn event_key(row: &Row) -> Option<(LogId, i64)> {
     match &row.values[..] {
         [
@@ -317,7 +348,7 @@ fn event_key(row: &Row) -> Option<(LogId, i64)> {
     }
 }
 
-/// Columns of `attendance_log` in the order of its first migration.
+/// Columns of `attendance_log` in the order of its migrations.
 fn log_entry(row: &Row) -> Option<LogEntry> {
     let [
         Value::Blob(log_id),
@@ -333,7 +364,7 @@ fn log_entry(row: &Row) -> Option<LogEntry> {
         Value::Int(is_current),
         Value::Int(opened_us),
         Value::Text(reason),
-        ..,
+        later @ ..,
     ] = &row.values[..]
     else {
         return None;
@@ -360,6 +391,7 @@ fn log_entry(row: &Row) -> Option<LogEntry> {
         is_current: *is_current == 1,
         opened_us: *opened_us,
         reason: reason.clone(),
+        is_superseded: matches!(later.first(), Some(Value::Int(1))),
     })
 }
 

@@ -3,16 +3,19 @@
 //! `log.db` has logs and events ([`LOG_MIGRATIONS`]); `site.db` has the rest ([`SITE_MIGRATIONS`]). A hub has both sets
 //! in one database, so each set has a history of its own.
 
+pub(crate) mod aliases;
 pub(crate) mod events;
 pub(crate) mod log;
 pub(crate) mod notes;
+pub(crate) mod received;
 pub(crate) mod registers;
+pub(crate) mod rows;
 pub(crate) mod timetable;
 
 use rollcall_store::Migration;
 
 /// Tables of `log.db`.
-pub const LOG_MIGRATIONS: &[Migration] = &[EVENTS, registers::LOG_MIGRATION];
+pub const LOG_MIGRATIONS: &[Migration] = &[EVENTS, registers::LOG_MIGRATION, received::LOG_MIGRATION];
 
 const EVENTS: Migration = Migration {
     name: "attendance-log/0001_events",
@@ -64,7 +67,8 @@ create index attendance_event_at on attendance_event (at_us);",
 };
 
 /// Tables of `site.db`.
-pub const SITE_MIGRATIONS: &[Migration] = &[NOTES, timetable::MIGRATION, registers::MIGRATION];
+pub const SITE_MIGRATIONS: &[Migration] =
+    &[NOTES, timetable::MIGRATION, registers::MIGRATION, aliases::MIGRATION];
 
 const NOTES: Migration = Migration {
     name: "attendance/0001_notes",

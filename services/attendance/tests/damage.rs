@@ -14,7 +14,7 @@ use rollcall_proto::v1::event_kind::Kind;
 use support::*;
 use tempfile::TempDir;
 
-const EVENTS: u8 = 60;
+const EVENTS: u8 = 90;
 
 /// The files of a log at one moment, as a kill or a restored card leaves them.
 struct Image(Vec<(String, Vec<u8>)>);

@@ -75,6 +75,23 @@ fn child_is_a_door() {
     });
 }
 
+/// In the child: appends, and moves its events into a new log.
+#[test]
+fn child_moves_its_log() {
+    let Some(folder) = told() else { return };
+    runtime().block_on(async {
+        let (_folder, log) = child_log(&folder).await;
+        for number in 1..=EVENTS {
+            if let Ok(appended) = log.append(recognised(number)).await {
+                println!("acked {} {}", appended.seq, appended.event_id.name());
+            }
+        }
+        let moved = log.supersede(log.log_id()).await;
+        println!("moved {}", moved.is_ok());
+        log.close(Duration::from_secs(10)).await;
+    });
+}
+
 /// In the child: takes the folder, or says who has it.
 #[test]
 fn child_takes_the_folder() {
@@ -134,6 +151,43 @@ fn f001_killed_at_any_sync_the_log_has_every_acknowledged_event() {
 #[test]
 fn f001_killed_at_any_write_the_log_has_every_acknowledged_event() {
     assert!(sweep("pwrite64") > usize::from(EVENTS), "at least one write an event");
+}
+
+#[test]
+fn killed_at_any_sync_or_write_of_a_move_every_event_is_there_once() {
+    for call in ["fdatasync", "pwrite64"] {
+        let mut moved = 0;
+        for nth in 1.. {
+            let folder = support::folder();
+            let output =
+                tampered("child_moves_its_log", folder.path(), call, &format!("signal=SIGKILL:when={nth}"));
+            runtime().block_on(check_moved(folder.path(), &output, &format!("killed at {call} {nth}")));
+            moved += said(&output, "moved ").len();
+            if output.status.success() {
+                break;
+            }
+            assert!(nth < 500, "500 calls of {call} and no end");
+        }
+        assert!(moved > 0, "the move was reached");
+    }
+}
+
+/// Each event of which the child said that it was acknowledged is there once, in a log that goes on.
+async fn check_moved(folder: &Path, output: &Output, context: &str) {
+    let log = open(folder).await;
+    assert!(log.opened().findings.changed.is_empty(), "{context}");
+    assert!(matches!(log.opened().reason, None | Some(rollcall_attendance::OpenReason::First)), "{context}");
+    assert_eq!(log.states().await.unwrap().len(), 1, "{context}: one log is offered, the old one or the new");
+    let (service, _site, _site_folder) = service_of(&log).await;
+    let events = all(&service, None).await;
+    for acked in said(output, "acked ") {
+        let (_, name) = acked.split_once(' ').unwrap();
+        assert_eq!(events.iter().filter(|event| event.name == name).count(), 1, "{context}");
+    }
+    log.append(door("OPENED")).await.unwrap();
+    assert!(log.verify().await.unwrap().changed.is_empty(), "{context}");
+    service.stop().await;
+    log.close(Duration::from_secs(10)).await;
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Who makes a call.
 
+use std::net::IpAddr;
+
 use crate::{AccountId, TerminalId, TokenId};
 
 /// What somebody is to the site. `proto/rollcall/v1/common.proto` says what each may do.
@@ -16,6 +18,10 @@ pub enum Role {
     /// A device at a door.
     Terminal,
 }
+
+/// Where a call comes from, as the server sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerAddress(pub IpAddr);
 
 /// Whose call it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -132,10 +132,22 @@ reasons! {
     TokenRevoked "TOKEN_REVOKED" Unauthenticated;
     /// The token's scopes do not include this call.
     ScopeMissing "SCOPE_MISSING" PermissionDenied;
+    /// The log is another terminal's.
+    LogOfAnother "LOG_OF_ANOTHER" PermissionDenied;
     /// The caller's role may not do this.
     RoleForbids "ROLE_FORBIDS" PermissionDenied;
     /// This program does not do that.
     NotServedHere "NOT_SERVED_HERE" Unimplemented;
+    /// The two programs have no version of the protocol in common; one of them must be updated.
+    VersionUnsupported "VERSION" FailedPrecondition;
+    /// Other events are stored under these numbers of this log.
+    LogForked "LOG_FORKED" Aborted;
+    /// The hub has this log up to another number.
+    PositionUnknown "POSITION_UNKNOWN" OutOfRange;
+    /// The hub was restored since the terminal has opened.
+    OpenAgain "OPEN_AGAIN" Aborted;
+    /// Two devices have the certificate of this terminal.
+    TerminalCloned "TERMINAL_CLONED" FailedPrecondition;
     /// The database, the disk or a part of the program is not ready; nothing was changed.
     Unavailable "UNAVAILABLE" Unavailable;
     /// The call's deadline passed.

@@ -124,6 +124,8 @@ ids! {
     ErasureId in "erasures";
     /// A device at a door.
     TerminalId in "terminals";
+    /// What a hub asks one terminal to do at once.
+    CommandId in "commands";
     /// One unbroken life of a terminal's event log.
     LogId in "logs";
     /// One event, whichever logs carry it.

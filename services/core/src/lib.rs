@@ -7,14 +7,16 @@ mod fault;
 mod ids;
 pub mod limits;
 pub mod page;
+mod set_hash;
 mod time;
 mod week;
 
-pub use caller::{Caller, CallerId, Role};
+pub use caller::{Caller, CallerId, PeerAddress, Role};
 pub use fault::{Code, Fault, Reason};
 pub use ids::{
-    AccountId, BadName, ConsentId, CredentialId, ErasureId, EventId, GalleryId, GroupId, LogId, MismatchId,
+    AccountId, BadName, CommandId, ConsentId, CredentialId, ErasureId, EventId, GalleryId, GroupId, LogId, MismatchId,
     PeriodId, PersonId, TemplateId, TerminalId, TokenId,
 };
+pub use set_hash::SetHash;
 pub use time::{SiteDay, SiteTime, SiteZone, UnknownZone, UtcInstant};
 pub use week::{Hours, Weekdays};

@@ -202,6 +202,41 @@ pub const WRONG_CREDENTIALS: u32 = 10;
 /// See [`WRONG_CREDENTIALS`]: 10 guesses a minute.
 pub const WRONG_CREDENTIALS_PAUSE_MS: u64 = 6_000;
 
+/// Calls without credentials, those that adopt terminals, that one address makes at once: ten terminals behind one
+/// router, each of which asks once a second.
+pub const STRANGER_CALLS: u32 = 120;
+
+/// See [`STRANGER_CALLS`]: then ten a second.
+pub const STRANGER_CALLS_PAUSE_MS: u64 = 100;
+
+/// Wrong secrets of adoption tokens from one address at once. Nobody types a secret of 128 bits; a few come from tokens
+/// that were pasted badly.
+pub const SECRET_GUESSES: u32 = 5;
+
+/// See [`SECRET_GUESSES`]: 5 a minute.
+pub const SECRET_GUESSES_PAUSE_MS: u64 = 12_000;
+
+/// Terminals that ask to be adopted at once: a school's new doors on one morning.
+pub const ADOPTION_REQUESTS: i64 = 100;
+
+/// Of these, from one address: several terminals behind one router. Nobody alone takes all places.
+pub const ADOPTION_REQUESTS_PER_ADDRESS: i64 = 16;
+
+/// Adoption tokens that are in force at once: one for each door that is set up within 15 minutes.
+pub const ADOPTION_TOKENS: i64 = 100;
+
+/// Characters of an adoption token's text after its first word: sixteen addresses of some 60 characters.
+pub const ADOPTION_TOKEN_CHARS: usize = 2_048;
+
+/// Characters of what a terminal that asks to be adopted says of its machine and its software: a hash in hex has 64.
+pub const APPLICANT_TEXT_CHARS: usize = 100;
+
+/// Addresses of hubs on this network that are looked at: a site has one hub; more are mistakes or mischief.
+pub const NEARBY_HUBS: usize = 16;
+
+/// Bytes of a certificate signing request. One with a key on P-384 has some 300.
+pub const CSR_SIZE_BYTES: usize = 4 << 10;
+
 /// Characters of a value from a client in the log: enough to find it again.
 pub const LOGGED_CHARS: usize = 100;
 
@@ -343,6 +378,26 @@ pub const LOG_HEAD_SYNC_EVENTS: i64 = 64;
 /// Logs of one terminal. Each is offered to the hub at every contact.
 pub const LOGS: usize = 16;
 
+/// Events of one push: some 200 KiB of recognitions, a second on a slow card.
+pub const PUSH_EVENTS: usize = 500;
+
+/// Bytes of the events of one push.
+pub const PUSH_SIZE_BYTES: usize = 512 << 10;
+
+/// Days that events have lain at a hub without backups before a terminal may delete them: whoever looks after it has
+/// noticed by then that its disk is broken.
+pub const PRUNE_WITHOUT_BACKUP_DAYS: u64 = 30;
+
+/// Hours between two notes at a hub of how far a log was: they are for rules that count days.
+pub const ARRIVAL_HOURS: u64 = 24;
+
+/// Logs of one terminal at its hub. A terminal has [`LOGS`]; it begins one whenever its card was restored or moved, once a
+/// week for twenty years.
+pub const RECEIVED_LOGS: usize = 1_000;
+
+/// People whom a terminal knew by another id than the hub does: some schools that merge.
+pub const ALIASES: usize = 100_000;
+
 /// Damaged log files that are kept to be looked at; the oldest goes.
 pub const LOG_DAMAGED_COPIES: usize = 4;
 
@@ -403,6 +458,38 @@ pub const CONSENT_LINES: usize = 1_000;
 
 /// Credentials of one person, ended ones included: a lost badge a term for a school life.
 pub const PERSON_CREDENTIALS: usize = 100;
+
+/// Bytes of one person as terminals have it: 20 templates of 512 values, and what a hub needs to restore the person.
+pub const GALLERY_ROW_SIZE_BYTES: usize = 64 << 10;
+
+/// Bytes of such a row that templates take: those of 20 with 512 values.
+pub const GALLERY_ROW_TEMPLATES_SIZE_BYTES: usize = 44 << 10;
+
+/// Other people whom a row asks a larger margin from: those with the most reports.
+pub const GALLERY_ROW_PAIRS: usize = 100;
+
+/// Bytes of rows in one message, half of what a message may have: opening and encoding them keeps a thread for a
+/// millisecond.
+pub const GALLERY_CHUNK_SIZE_BYTES: usize = 256 << 10;
+
+/// Changes that a terminal is sent one by one; when it lacks more it is sent all people anew, which is then less work.
+pub const GALLERY_DELTA_CHANGES: usize = 2_000;
+
+/// Bytes of rows that a terminal takes in at once, in memory: those of as many changes of people with 10 templates.
+pub const GALLERY_DELTA_SIZE_BYTES: usize = 16 << 20;
+
+/// Snapshots that a hub sends at once; who comes later waits for one to end. Each is in memory, sealed: 70 MB for 20,000
+/// people with 5 templates each.
+pub const GALLERY_SNAPSHOTS: usize = 2;
+
+/// Sets of groups whose hash is remembered at a hub, as many as terminals: a change then costs each set one look.
+pub const GALLERY_SCOPES: usize = 100;
+
+/// Lines of the erasure ledger in one message: 90 bytes each.
+pub const LEDGER_LINES: usize = 5_000;
+
+/// People whom terminals had before they were adopted, and nobody has decided on: some terminals' worth.
+pub const PROPOSALS: usize = 100_000;
 
 /// Watchers of the gallery's changes at once: each reads the database whenever something changes.
 pub const GALLERY_WATCHERS: usize = 64;
@@ -662,6 +749,101 @@ pub const ENROLMENT_ARRIVAL_SECONDS: u64 = 15;
 /// Pictures refused by the gallery that end an enrolment at the camera: as many as are wanted.
 pub const ENROLMENT_REFUSALS: usize = 5;
 
+/// Forks of a terminal's contacts within a day that mean two devices and not one that came back with an older state.
+pub const CONTACT_FORKS_A_DAY: usize = 2;
+
+/// Boards with one terminal's certificate that are remembered: the second already means a clone.
+pub const CONTACT_BOARDS: usize = 4;
+
+/// Characters of what tells one board from another, and of the name of a program with its version.
+pub const HELLO_TEXT_CHARS: usize = 200;
+
+/// Networks that one terminal runs: the two of a migration, and a liveness network for each.
+pub const HELLO_MODELS: usize = 8;
+
+/// Answers to pushes of one log, one after the other, that bring it no further, before the terminal opens anew: a hub that
+/// was restored meanwhile costs one.
+pub const PUSH_STALLS: u32 = 3;
+
+/// Lines of the erasure ledger in one request: some 80 bytes each, 400 KiB.
+pub const LEDGER_LINES_PER_REQUEST: usize = 5_000;
+
+/// Lines of the erasure ledger in one answer, 3.2 MiB: every erasure of a district in ten years. More come by asking again.
+pub const LEDGER_LINES_PER_ANSWER: usize = 40_000;
+
+/// Seconds that a hub's clock may be apart from that of most terminals which know the time: more than any network delays
+/// and less than a register minds.
+pub const CLOCK_APART_SECONDS: i64 = 300;
+
+/// Hours for which a terminal's word on the time counts: it is carried on by the hub's time since boot, which drifts some
+/// seconds a day.
+pub const CLOCK_WITNESS_HOURS: i64 = 24;
+
+/// Milliseconds from a question to the hub's answer within which the answer's time is of use: the error is half of it.
+pub const CLOCK_ROUND_TRIP_MS: i64 = 10_000;
+
+/// Days by which one answer may raise the earliest time that a terminal believes: a device that lay in a cupboard for two
+/// years catches up in two contacts, and a hub that is ten years ahead locks nobody out in one.
+pub const CLOCK_FLOOR_STEP_DAYS: u64 = 400;
+
+/// Terminals of one hub: a hub on SQLite is made for a hundred, a district on PostgreSQL has some hundreds. Each writes
+/// a row a minute.
+pub const FLEET_TERMINALS: i64 = 1_000;
+
+/// Characters of what a terminal says its machine is known by: a hash in hex.
+pub const HARDWARE_ID_CHARS: usize = 64;
+
+/// Characters of a version of a terminal's software.
+pub const SOFTWARE_CHARS: usize = 100;
+
+/// Characters of a host and port: a name of the DNS has at most 253.
+pub const ADDRESS_CHARS: usize = 260;
+
+/// Bytes of the random number of one contact; terminals send 16.
+pub const CONTACT_NONCE_SIZE_BYTES: usize = 32;
+
+/// Contacts with an older state that a hub remembers of a terminal, the newest: two within a day say that it was cloned,
+/// and more say nothing else.
+pub const CONTACT_FORKS: usize = 16;
+
+/// Machines that a hub remembers of a terminal, the first: two say that it was cloned.
+pub const CONTACT_MACHINES: usize = 8;
+
+/// Bytes of what a terminal says of itself. With [`STATUS_ALARMS`] it has some 3 KiB.
+pub const STATUS_SIZE_BYTES: usize = 16 << 10;
+
+/// Alarms of one terminal that are not over: it knows some twenty kinds.
+pub const STATUS_ALARMS: usize = 64;
+
+/// Milliseconds without a word after which a terminal counts as not heard from: it speaks each minute.
+pub const FLEET_SILENCE_MS: u64 = 5 * 60_000;
+
+/// Milliseconds for which a terminal's word on the time counts: it is given each minute, and a clock that is set anew
+/// makes what was compared with it worthless.
+pub const FLEET_CLOCK_MS: u64 = 10 * 60_000;
+
+/// Milliseconds that a terminal has to do what it is asked for at once, and whoever asked waits: then they have gone.
+pub const COMMAND_PATIENCE_MS: u64 = 5_000;
+
+/// Commands to one terminal that nobody has taken. More are somebody who hammers a button.
+pub const COMMANDS_WAITING: usize = 16;
+
+/// Milliseconds for which commands are kept, so that a late answer finds its own. They open nothing any more.
+pub const COMMAND_KEPT_MS: u64 = 3_600_000;
+
+/// Milliseconds between two looks of a hub's process at what another process of it has changed: a door that is opened
+/// through another process opens so much later.
+pub const FLEET_POLL_MS: u64 = 200;
+
+/// Authorities whose certificates count at once: one, and the one that takes over from it.
+pub const AUTHORITIES: usize = 4;
+
+/// Bytes of one authority's certificate. Ours have some 500.
+pub const AUTHORITY_SIZE_BYTES: usize = 8 << 10;
+
+/// Addresses at which a hub is reached: a balancer, and what each of its processes is reached by.
+pub const HUB_ADDRESSES: usize = 16;
+
 /// Daily backups that a hub keeps. Two at least: an event goes from a terminal only once two backups have it.
 pub const BACKUPS_DAILY: std::ops::RangeInclusive<u32> = 2..=366;
 
@@ -670,3 +852,19 @@ pub const BACKUPS_WEEKLY: std::ops::RangeInclusive<u32> = 0..=260;
 
 /// Days after which a terminal that hears nothing of its hub forgets the gallery: 0 is never. Schools close for ten weeks.
 pub const FORGET_AFTER_DAYS: std::ops::RangeInclusive<u32> = 0..=365;
+
+/// Bytes of a message between a hub and a terminal: rows or events of 512 KiB, and what is around them.
+pub const SYNC_MESSAGE_SIZE_BYTES: usize = 4 << 20;
+
+/// Rounds of an exchange of ledgers: each brings up to 5,000 lines, more than a district erases in a century.
+pub const LEDGER_ROUNDS: usize = 100;
+
+/// Events that a terminal keeps although they are at the hub and in its backups, some 25 MB: it answers questions about the
+/// last weeks, and a hub that lost everything has them back from it.
+pub const LOG_RETAINED_EVENTS: u64 = 50_000;
+
+/// Events that are deleted at once: deleting each by itself would wear the card.
+pub const LOG_PRUNED_AT_ONCE: u64 = 5_000;
+
+/// People who are proposed in one transaction.
+pub const PROPOSALS_AT_ONCE: usize = 100;

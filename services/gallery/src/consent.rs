@@ -186,6 +186,14 @@ pub(crate) fn standing(lines: &[Line], leave: Option<SiteDay>, zone: &SiteZone, 
     }
 }
 
+/// What is known of the consent of a hub's person, whose ledger is there: they have templates here while it is in force.
+pub(crate) fn told(has_templates: bool, until: Option<UtcInstant>, now: UtcInstant) -> ConsentState {
+    match has_templates && until.is_none_or(|until| now < until) {
+        true => ConsentState::Valid,
+        false => ConsentState::None,
+    }
+}
+
 /// Each giver's last line.
 fn last_words(lines: &[Line]) -> Vec<&Line> {
     let mut words: Vec<&Line> = Vec::new();
@@ -245,6 +253,11 @@ fn last_day(spans: &[Span], today: SiteDay) -> Option<Option<SiteDay>> {
 
 fn day_after(day: SiteDay) -> Option<SiteDay> {
     day.checked_add(1.day()).ok()
+}
+
+/// The first moment at which a last day is over.
+pub(crate) fn end_of(zone: &SiteZone, last: SiteDay) -> UtcInstant {
+    day_after(last).map_or(UtcInstant::from_micros(i64::MAX), |day| first_moment(zone, day))
 }
 
 fn first_moment(zone: &SiteZone, day: SiteDay) -> UtcInstant {

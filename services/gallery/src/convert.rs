@@ -9,7 +9,7 @@ use rollcall_proto::v1;
 use crate::gallery::{NameKey, PeopleFilter};
 use crate::{
     Change, Consent, ConsentState, Credential, CredentialKind, Decision, Erasure, GalleryError, GiverKind,
-    Group, Imported, Person, PersonChange, PersonFields, Said, group, person, text,
+    Group, Imported, Person, PersonChange, PersonFields, Proposal, Said, group, person, text,
 };
 use rollcall_core::limits;
 
@@ -28,6 +28,37 @@ pub(crate) fn erasure_id(name: &str) -> Result<ErasureId, GalleryError> {
     ErasureId::from_name(name).map_err(|source| GalleryError::BadName { field: "name", source })
 }
 
+/// The person of `proposals/ID`.
+pub(crate) fn proposal_id(name: &str) -> Result<PersonId, GalleryError> {
+    let id = name.strip_prefix("proposals/").unwrap_or_default();
+    id.parse().map_err(|_| GalleryError::invalid("name", "is not the name of a proposal; write it as proposals/ID"))
+}
+
+/// Where the list of proposals goes on.
+pub(crate) fn proposal_key(token: &str) -> Result<Option<PersonId>, GalleryError> {
+    let Some(key) = page::key("proposals", token).map_err(GalleryError::Page)? else { return Ok(None) };
+    PersonId::try_from(key.as_slice()).map(Some).map_err(|_| bad_token())
+}
+
+/// The token for the page after this proposal.
+pub(crate) fn proposal_token(last: PersonId) -> String {
+    page::token("proposals", last.as_bytes())
+}
+
+impl From<Proposal> for v1::Proposal {
+    fn from(proposal: Proposal) -> Self {
+        Self {
+            name: format!("proposals/{}", proposal.person),
+            terminal: proposal.terminal.name(),
+            display_name: proposal.display_name,
+            external_id: proposal.external_id.unwrap_or_default(),
+            group_names: proposal.group_names,
+            templates: i32::try_from(proposal.template_count).unwrap_or(i32::MAX),
+            candidates: proposal.candidates.into_iter().map(PersonId::name).collect(),
+        }
+    }
+}
+
 /// The person and credential of `people/ID/credentials/ID`.
 pub(crate) fn credential_id(name: &str) -> Result<(PersonId, CredentialId), GalleryError> {
     let (person, credential) = name.match_indices('/').nth(1).map_or((name, ""), |(at, _)| name.split_at(at));
@@ -39,7 +70,7 @@ pub(crate) fn credential_id(name: &str) -> Result<(PersonId, CredentialId), Gall
 }
 
 /// A day of the calendar; absent stays absent.
-fn day(field: &'static str, date: Option<v1::Date>) -> Result<Option<SiteDay>, GalleryError> {
+pub(crate) fn day(field: &'static str, date: Option<v1::Date>) -> Result<Option<SiteDay>, GalleryError> {
     let Some(date) = date else { return Ok(None) };
     let number = |number: i32| i8::try_from(number).ok();
     let year = i16::try_from(date.year).ok().filter(|year| *year > 0);
@@ -50,7 +81,7 @@ fn day(field: &'static str, date: Option<v1::Date>) -> Result<Option<SiteDay>, G
     day.map(Some).ok_or_else(|| GalleryError::invalid(field, "is no day of the calendar"))
 }
 
-fn date(day: SiteDay) -> v1::Date {
+pub(crate) fn date(day: SiteDay) -> v1::Date {
     v1::Date { year: i32::from(day.year()), month: i32::from(day.month()), day: i32::from(day.day()) }
 }
 

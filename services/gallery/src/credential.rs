@@ -78,12 +78,25 @@ pub struct CredentialHolder {
     pub state: CredentialState,
 }
 
-/// The state of a credential on a day.
-pub(crate) fn state(revoked: bool, leave: Option<SiteDay>, today: SiteDay) -> CredentialState {
-    match leave {
-        _ if revoked => CredentialState::Revoked,
-        Some(leave) if leave < today => CredentialState::HolderLeft,
-        _ => CredentialState::InForce,
+/// When a holder is let in no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// After this day; `None`: never.
+    Day(Option<SiteDay>),
+    /// From this moment on, as the hub says.
+    Moment(UtcInstant),
+}
+
+/// The state of a credential at `now`, on the day `today`.
+pub(crate) fn state(revoked: bool, leaving: Leaving, today: SiteDay, now: UtcInstant) -> CredentialState {
+    let left = match leaving {
+        Leaving::Day(last) => last.is_some_and(|last| last < today),
+        Leaving::Moment(first) => first <= now,
+    };
+    match (revoked, left) {
+        (true, _) => CredentialState::Revoked,
+        (false, true) => CredentialState::HolderLeft,
+        (false, false) => CredentialState::InForce,
     }
 }
 

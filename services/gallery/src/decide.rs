@@ -29,6 +29,9 @@ const LOOK_ALIKE_MARGIN: f32 = 0.05;
 /// How much more two people need for each report that one was taken for the other.
 const REPORTED_MARGIN: f32 = 0.05;
 
+/// Reports of one pair that count: with fewer than these the margin is at [`MARGIN_MAX`].
+const REPORTS_COUNTED: usize = 8;
+
 /// No two people need more: with a larger one neither would ever be recognised.
 pub const MARGIN_MAX: f32 = 0.2;
 
@@ -153,8 +156,17 @@ impl Trace {
 /// for the other.
 pub fn margin_needed(likeness: f32, reports: usize) -> f32 {
     let alike = ((likeness - LOOK_ALIKE_SCORE_MIN) / (1.0 - LOOK_ALIKE_SCORE_MIN)).clamp(0.0, 1.0);
-    let reported = REPORTED_MARGIN * reports.min(8) as f32;
-    (MARGIN + LOOK_ALIKE_MARGIN * alike + reported).min(MARGIN_MAX)
+    (MARGIN + LOOK_ALIKE_MARGIN * alike + margin_of_reports(reports)).min(MARGIN_MAX)
+}
+
+/// What so many reports add to a margin, as terminals are told it.
+pub(crate) fn margin_of_reports(reports: usize) -> f32 {
+    REPORTED_MARGIN * reports.min(REPORTS_COUNTED) as f32
+}
+
+/// How many reports ask for this margin; `None` when it is none that reports ask for.
+pub(crate) fn reports_of_margin(margin: f32) -> Option<usize> {
+    (0..=REPORTS_COUNTED).find(|reports| (margin_of_reports(*reports) - margin).abs() < REPORTED_MARGIN / 2.0)
 }
 
 /// The threshold of a person for whom a face with this score was taken wrongly.

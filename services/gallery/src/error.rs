@@ -105,6 +105,29 @@ pub enum GalleryError {
         /// The newest.
         newest: i64,
     },
+    /// Changes are made at the hub.
+    #[error("this terminal belongs to the hub at {hub}; make the change there")]
+    Adopted {
+        /// Where the hub is.
+        hub: String,
+    },
+    /// What only a hub does.
+    #[error("this is done at the hub; a terminal does not")]
+    HubAlone,
+    /// What a hub, or a terminal of this hub, sent is not what one sends. Nothing of it was taken in.
+    #[error("{row} {problem}; nothing of what came with it was taken in")]
+    Row {
+        /// Whose row.
+        row: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Rows that are each as they should be, and together are not what the hub has.
+    #[error("after revision {revision} the people here are not those of the hub; a snapshot is to be pulled")]
+    SetHash {
+        /// The revision that was to be reached.
+        revision: u64,
+    },
     /// The erasure ledger cannot be trusted. Nothing is served, for it says who must not come back.
     #[error(
         "the erasure ledger {place} {problem}; put back an untouched copy of this file, then start again"
@@ -167,6 +190,10 @@ impl GalleryError {
             Self::CursorExpired { oldest, newest } => {
                 fault(Reason::CursorExpired).with("oldest", oldest).with("newest", newest)
             }
+            Self::Adopted { hub } => fault(Reason::TerminalAdopted).with("hub", hub),
+            Self::HubAlone => fault(Reason::NotServedHere),
+            Self::Row { row, .. } => fault(Reason::FieldInvalid).with("field", "rows").with("row", row),
+            Self::SetHash { revision } => fault(Reason::DataDamaged).with("revision", revision),
             Self::Ledger { .. } | Self::Damaged(_) => fault(Reason::DataDamaged),
             Self::LedgerFile { .. } => fault(Reason::Unavailable),
             Self::Request(error) => error.fault(),

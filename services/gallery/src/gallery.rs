@@ -12,12 +12,18 @@ mod erasures;
 mod face_tests;
 mod faces;
 mod groups;
+mod history;
 mod imports;
+mod ledger;
 mod mismatches;
+mod moment;
 mod people;
+mod proposals;
 mod recognition;
+mod replica;
 mod retry;
 mod roster;
+mod rows;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -34,7 +40,11 @@ pub(crate) use recognition::{AlikePair, Identified};
 
 pub use changes::Changes;
 pub use enrolment::EnrolOptions;
+pub use history::{CameBack, Outcome as CameBackAs, TakenBack};
 pub use imports::Imported;
+pub use ledger::{Holders, HoldersFuture};
+pub use moment::{Moment, Snapshot, in_chunks};
+pub use proposals::{AliasFuture, Aliases, Proposal};
 pub use retry::Retry;
 pub use roster::Counts;
 
@@ -42,7 +52,8 @@ use crate::GalleryError;
 use crate::erasure::Ledger;
 use crate::keys::{Key, Keys};
 use crate::recogniser::Recogniser;
-use crate::store::{self, changes as head, schema};
+use crate::set_hashes::SetHashes;
+use crate::store::{self, changes as head, replica as stored_replica, schema};
 
 /// The people of a site. A clone is another handle to the same.
 #[derive(Clone)]
@@ -55,7 +66,7 @@ pub(crate) struct Shared {
     pub(crate) db: Db,
     pub(crate) writes: Writes,
     pub(crate) keys: Keys,
-    gallery_id: GalleryId,
+    is_hub: bool,
     zone: RwLock<SiteZone>,
     newest: watch::Sender<i64>,
     recogniser: OnceLock<Arc<Recogniser>>,
@@ -64,6 +75,10 @@ pub(crate) struct Shared {
     ledger: Mutex<Ledger>,
     device: String,
     elsewhere: Option<Arc<dyn Elsewhere>>,
+    holders: OnceLock<Arc<dyn Holders>>,
+    aliases: OnceLock<Arc<dyn Aliases>>,
+    set_hashes: SetHashes,
+    snapshots: Arc<Semaphore>,
 }
 
 /// What the rest of the program knows of people: an erasure counts when that is gone too.
@@ -119,16 +134,16 @@ impl Gallery {
         let GalleryOptions { db, writes, key, zone, erasures, terminal } = options;
         let keys = Keys::of(&key);
         let mut tx = head::begin(&db).await?;
-        let gallery_id = head::gallery_id(&mut tx).await?;
+        head::gallery_id(&mut tx).await?;
         let newest = head::newest(&mut tx).await?;
         let known = store::erasures::all(&mut tx).await?;
         tx.commit().await?;
         let shared = Shared {
-            ledger: Mutex::new(erasures::open_ledger(erasures, &keys, &known).await?),
+            ledger: Mutex::new(erasures::open_ledger(erasures, &keys, &known, db.engine()).await?),
             db,
             writes,
             keys,
-            gallery_id,
+            is_hub: terminal.is_none(),
             zone: RwLock::new(zone.clone()),
             newest: watch::Sender::new(newest),
             recogniser: OnceLock::new(),
@@ -136,8 +151,13 @@ impl Gallery {
             imports: Semaphore::new(1),
             device: terminal.map_or_else(|| "hub".to_owned(), TerminalId::name),
             elsewhere,
+            holders: OnceLock::new(),
+            aliases: OnceLock::new(),
+            set_hashes: SetHashes::default(),
+            snapshots: Arc::new(Semaphore::new(limits::GALLERY_SNAPSHOTS)),
         };
         let gallery = Self { shared: Arc::new(shared) };
+        gallery.begin_rows(now).await?;
         gallery.keep_away(now).await?;
         gallery.set_zone(zone, now).await?;
         gallery.expire(now).await?;
@@ -145,8 +165,30 @@ impl Gallery {
     }
 
     /// Which unbroken history of a gallery this is.
-    pub fn gallery_id(&self) -> GalleryId {
-        self.shared.gallery_id
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn gallery_id(&self) -> Result<GalleryId, GalleryError> {
+        Ok(store::rows::head(&mut self.shared.db.read().await?).await?.gallery)
+    }
+
+    /// Whether this is the gallery of a hub.
+    pub fn is_hub(&self) -> bool {
+        self.shared.is_hub
+    }
+
+    pub(crate) fn demand_hub(&self) -> Result<(), GalleryError> {
+        match self.is_hub() {
+            true => Ok(()),
+            false => Err(GalleryError::HubAlone),
+        }
+    }
+
+    fn demand_terminal(&self) -> Result<(), GalleryError> {
+        match self.is_hub() {
+            true => Err(GalleryError::State("a hub belongs to no hub".to_owned())),
+            false => Ok(()),
+        }
     }
 
     /// The newest revision, and each newer one as it is committed.
@@ -169,13 +211,44 @@ impl Gallery {
         self.reckon_in(name, now).await
     }
 
-    /// Begins to change the gallery. End it with [`Gallery::commit`].
+    /// Begins to change the gallery as somebody asks. End it with [`Gallery::commit`].
+    ///
+    /// # Errors
+    /// [`GalleryError::Adopted`] at a terminal that belongs to a hub.
     pub(crate) async fn begin(&self) -> Result<Tx, GalleryError> {
+        let mut tx = self.begin_upkeep().await?;
+        self.demand_own(&mut tx).await?;
+        Ok(tx)
+    }
+
+    /// Begins to change the gallery as it must be, whomever it belongs to: what ends by its date, what a hub says.
+    pub(crate) async fn begin_upkeep(&self) -> Result<Tx, GalleryError> {
         Ok(head::begin(&self.shared.db).await?)
     }
 
-    /// Commits, and wakes the watchers when the gallery has changed.
+    /// Begins to read before a change is asked for, of which nothing may come at a terminal that belongs to a hub.
+    ///
+    /// # Errors
+    /// As [`Gallery::begin`].
+    pub(crate) async fn read_to_change(&self) -> Result<Tx, GalleryError> {
+        let mut tx = self.shared.db.read().await?;
+        self.demand_own(&mut tx).await?;
+        Ok(tx)
+    }
+
+    async fn demand_own(&self, tx: &mut Tx) -> Result<(), GalleryError> {
+        if self.is_hub() {
+            return Ok(());
+        }
+        match stored_replica::hub(tx).await? {
+            Some(hub) => Err(GalleryError::Adopted { hub: hub.address }),
+            None => Ok(()),
+        }
+    }
+
+    /// Brings a hub's rows up to what has changed, commits, and wakes the watchers.
     pub(crate) async fn commit(&self, mut tx: Tx) -> Result<(), GalleryError> {
+        self.keep_rows(&mut tx).await?;
         let newest = head::newest(&mut tx).await?;
         tx.commit().await?;
         self.shared.newest.send_if_modified(|seen| {

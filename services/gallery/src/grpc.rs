@@ -5,7 +5,7 @@ mod faces;
 use std::pin::Pin;
 
 use prost::Message;
-use rollcall_core::{Caller, Fault, Reason, UtcInstant, page};
+use rollcall_core::{Caller, Fault, UtcInstant, page};
 use rollcall_proto::v1;
 use rollcall_proto::v1::gallery_service_server::GalleryService;
 use rollcall_proto::v1::import_people_request::Part;
@@ -54,10 +54,6 @@ fn status(error: GalleryError) -> Status {
 
 fn faulty(fault: Fault) -> Status {
     rollcall_proto::status(fault.reason.code().grpc(), fault.message, fault.reason.as_str(), fault.metadata)
-}
-
-fn hub_alone(what: &str) -> Status {
-    faulty(Fault::new(Reason::NotServedHere, format!("{what} is done at the hub")))
 }
 
 /// Who calls, as ledgers keep it.
@@ -375,19 +371,36 @@ impl GalleryService for GalleryServer {
 
     async fn list_proposals(
         &self,
-        _: Request<v1::ListProposalsRequest>,
+        request: Request<v1::ListProposalsRequest>,
     ) -> Result<Response<v1::ListProposalsResponse>, Status> {
-        Err(hub_alone("listing proposals"))
+        let request = request.into_inner();
+        let size = page::size(request.page_size).map_err(faulty)?;
+        let after = convert::proposal_key(&request.page_token).map_err(status)?;
+        let proposals = self.gallery.proposals(after, size + 1).await.map_err(status)?;
+        let (proposals, last) = cut(proposals, size);
+        let next_page_token = last.map(|last| convert::proposal_token(last.person)).unwrap_or_default();
+        let proposals = proposals.into_iter().map(v1::Proposal::from).collect();
+        Ok(Response::new(v1::ListProposalsResponse { proposals, next_page_token }))
     }
 
     async fn accept_proposal(
         &self,
-        _: Request<v1::AcceptProposalRequest>,
+        request: Request<v1::AcceptProposalRequest>,
     ) -> Result<Response<v1::Person>, Status> {
-        Err(hub_alone("accepting a proposal"))
+        let request = request.into_inner();
+        let proposed = convert::proposal_id(&request.name).map_err(status)?;
+        let person = match request.person.as_str() {
+            "" => None,
+            name => Some(convert::person_id("person", name).map_err(status)?),
+        };
+        answer(self.gallery.accept_proposal(proposed, person, UtcInstant::now()).await)
     }
 
-    async fn refuse_proposal(&self, _: Request<v1::RefuseProposalRequest>) -> Result<Response<()>, Status> {
-        Err(hub_alone("refusing a proposal"))
+    async fn refuse_proposal(
+        &self,
+        request: Request<v1::RefuseProposalRequest>,
+    ) -> Result<Response<()>, Status> {
+        let proposed = convert::proposal_id(&request.get_ref().name).map_err(status)?;
+        answer(self.gallery.refuse_proposal(proposed, UtcInstant::now()).await)
     }
 }

@@ -121,6 +121,10 @@ pub(crate) struct Keys {
     pub(crate) erasures: Key,
     /// Digests of requests that name people.
     pub(crate) requests: Key,
+    /// At a hub: codes of authenticity of what terminals keep of it, rows and lines of the ledger.
+    pub(crate) authenticity: Key,
+    /// At a hub: what of a person it alone can read.
+    pub(crate) recovery: Key,
 }
 
 impl Keys {
@@ -130,6 +134,8 @@ impl Keys {
             credentials: secret.derive("rollcall gallery credentials 1"),
             erasures: secret.derive("rollcall gallery erasures 1"),
             requests: secret.derive("rollcall gallery requests 1"),
+            authenticity: secret.derive("rollcall gallery authenticity 1"),
+            recovery: secret.derive("rollcall gallery recovery 1"),
         }
     }
 }
@@ -143,7 +149,14 @@ mod tests {
     #[test]
     fn each_use_has_a_key_of_its_own() {
         let keys = Keys::of(&Key::new([7; 32]));
-        let keys = [keys.templates, keys.credentials, keys.erasures, keys.requests];
+        let keys = [
+            keys.templates,
+            keys.credentials,
+            keys.erasures,
+            keys.requests,
+            keys.authenticity,
+            keys.recovery,
+        ];
         for (at, key) in keys.iter().enumerate() {
             assert!(keys.iter().skip(at + 1).all(|other| other.bytes() != key.bytes()));
         }

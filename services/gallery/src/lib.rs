@@ -23,13 +23,18 @@ mod import;
 mod index;
 mod kernels;
 mod keys;
+mod offered;
 mod pairs;
 mod person;
 mod quantised;
 mod ranking;
 mod recognise;
 mod recogniser;
+mod recovery;
+mod row;
+mod scope;
 mod seal;
+mod set_hashes;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -45,7 +50,10 @@ pub use credential::{Credential, CredentialHolder, CredentialKind, CredentialSta
 pub use erasure::{DeviceErasure, Erasure};
 pub use error::GalleryError;
 pub use facts::facts;
-pub use gallery::{Changes, Counts, Elsewhere, EnrolOptions, Gallery, GalleryOptions, Imported, Retry};
+pub use gallery::{
+    AliasFuture, Aliases, CameBack, CameBackAs, Changes, Counts, Elsewhere, EnrolOptions, Gallery, GalleryOptions, Holders, HoldersFuture, Imported, Moment,
+    Proposal, Retry, Snapshot, TakenBack, in_chunks,
+};
 pub use group::Group;
 pub use grpc::GalleryServer;
 pub use import::{ImportFile, Mistakes};
@@ -55,4 +63,5 @@ pub use pairs::{CrossScores, LookAlike};
 pub use person::{Person, PersonChange, PersonFields};
 pub use recognise::{Portrait, RecogniseError, SeenFace, SeenPicture, read_picture, read_portrait};
 pub use recogniser::{FaceOptions, Recogniser};
+pub use scope::Scope;
 pub use seal::SealError;

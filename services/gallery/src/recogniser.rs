@@ -162,6 +162,11 @@ impl Recogniser {
         &self.model_hash
     }
 
+    /// Values of one embedding.
+    pub(crate) fn embedding_length(&self) -> usize {
+        self.length
+    }
+
     pub(crate) fn options(&self) -> FaceOptions {
         self.options.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -16,9 +16,11 @@
 
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use rollcall_core::PersonId;
+use rollcall_core::{PersonId, limits};
 use rollcall_vision::Embedding;
 use zeroize::Zeroizing;
+
+use crate::keys::Key;
 
 const NONCE_SIZE_BYTES: usize = 24;
 /// How far the length of a stored embedding may be from 1: rounding leaves 1e-6.
@@ -60,10 +62,7 @@ impl Seal {
     pub(crate) fn seal(&self, place: Place<'_>, value: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut nonce = [0; NONCE_SIZE_BYTES];
         getrandom::fill(&mut nonce).map_err(|_| SealError::NoRandom)?;
-        let aad = place.bytes();
-        let payload = Payload { msg: value, aad: &aad };
-        let text = self.0.encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::NotOpened)?;
-        Ok([&nonce[..], &text].concat())
+        self.seal_with(nonce, place, value)
     }
 
     pub(crate) fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
@@ -90,17 +89,46 @@ impl Seal {
         sealed: &[u8],
         length: usize,
     ) -> Result<Embedding, SealError> {
-        let bytes = self.open(place, sealed)?;
-        if bytes.len() != length * 4 {
-            return Err(SealError::NoEmbedding(format!("{} bytes", bytes.len())));
-        }
-        let values: Vec<f32> = bytes.as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
-        let norm = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
-        if norm.is_finite() && (norm - 1.0).abs() > NORM_TOLERANCE {
-            return Err(SealError::NoEmbedding(format!("norm {norm:e}")));
-        }
-        Embedding::normalised(values).map_err(|error| SealError::NoEmbedding(error.to_string()))
+        unit(&self.open(place, sealed)?, Some(length))
     }
+
+    /// Seals so that the same value in the same place gives the same bytes: the nonce is a keyed digest of both (as in
+    /// RFC 5297). Whoever sees two of them learns whether they are the same, and nothing else.
+    pub(crate) fn seal_same(&self, nonces: &Key, place: Place<'_>, value: &[u8]) -> Result<Vec<u8>, SealError> {
+        let digest = nonces.mac(&[&place.bytes(), value]);
+        let mut nonce = [0; NONCE_SIZE_BYTES];
+        nonce.copy_from_slice(&digest[..NONCE_SIZE_BYTES]);
+        self.seal_with(nonce, place, value)
+    }
+
+    fn seal_with(
+        &self,
+        nonce: [u8; NONCE_SIZE_BYTES],
+        place: Place<'_>,
+        value: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
+        let aad = place.bytes();
+        let payload = Payload { msg: value, aad: &aad };
+        let text = self.0.encrypt(&XNonce::from(nonce), payload).map_err(|_| SealError::NotOpened)?;
+        Ok([&nonce[..], &text].concat())
+    }
+}
+
+/// The embedding that these bytes are, f32, little-endian, of length 1; with so many values where that is known.
+pub(crate) fn unit(bytes: &[u8], length: Option<usize>) -> Result<Embedding, SealError> {
+    let (values, rest) = bytes.as_chunks();
+    if !rest.is_empty() || length.is_some_and(|length| values.len() != length) {
+        return Err(SealError::NoEmbedding(format!("{} bytes", bytes.len())));
+    }
+    if values.len() > limits::EMBEDDING_LENGTH {
+        return Err(SealError::NoEmbedding(format!("{} values", values.len())));
+    }
+    let values: Vec<f32> = values.iter().map(|value| f32::from_le_bytes(*value)).collect();
+    let norm = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+    if norm.is_finite() && (norm - 1.0).abs() > NORM_TOLERANCE {
+        return Err(SealError::NoEmbedding(format!("norm {norm:e}")));
+    }
+    Embedding::normalised(values).map_err(|error| SealError::NoEmbedding(error.to_string()))
 }
 
 impl Place<'_> {
@@ -137,6 +165,16 @@ mod tests {
         assert_ne!(sealed, seal.seal_embedding(place, &embedding()).unwrap());
         let opened = seal.open_embedding(place, &sealed, 128).unwrap();
         assert!(opened.cosine(&embedding()) > 0.999_999);
+    }
+
+    #[test]
+    fn the_same_value_in_the_same_place_is_sealed_the_same_where_that_is_asked_for() {
+        let (seal, nonces) = (seal(), Key::new([5; 32]));
+        let sealed = |person, value: &[u8]| seal.seal_same(&nonces, place(person, &[9; 16]), value).unwrap();
+        assert_eq!(sealed(1, b"value"), sealed(1, b"value"));
+        assert_ne!(sealed(1, b"value")[..24], sealed(1, b"other")[..24]);
+        assert_ne!(sealed(1, b"value")[..24], sealed(2, b"value")[..24]);
+        assert_eq!(seal.open(place(1, &[9; 16]), &sealed(1, b"value")).unwrap().as_slice(), b"value");
     }
 
     #[test]

@@ -10,11 +10,16 @@ pub(crate) mod enrolments;
 pub(crate) mod erasures;
 pub(crate) mod faces;
 pub(crate) mod groups;
+pub(crate) mod histories;
 pub(crate) mod imports;
 pub(crate) mod mismatches;
 pub(crate) mod people;
+pub(crate) mod proposals;
+pub(crate) mod replica;
+pub(crate) mod rows;
 pub(crate) mod schema;
 pub(crate) mod templates;
+pub(crate) mod whole;
 
 use rollcall_core::{SiteDay, UtcInstant};
 

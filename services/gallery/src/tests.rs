@@ -7,8 +7,13 @@ mod credentials;
 mod erasures;
 mod faces;
 mod groups;
+mod histories;
 mod imports;
+mod ledger;
 mod people;
+mod proposals;
+mod replication;
+mod rows;
 
 use std::path::Path;
 
@@ -107,13 +112,24 @@ impl Site {
 
 /// Opens the gallery of a database as the same site each time.
 async fn open(db: &Db, folder: &Path, now: UtcInstant) -> Result<Gallery, GalleryError> {
+    open_as(db, folder, Some(TerminalId::from_bytes([9; 16])), [7; 32], now).await
+}
+
+/// Opens the gallery of a database as a terminal's or a hub's, with this secret.
+async fn open_as(
+    db: &Db,
+    folder: &Path,
+    terminal: Option<TerminalId>,
+    key: [u8; 32],
+    now: UtcInstant,
+) -> Result<Gallery, GalleryError> {
     let options = GalleryOptions {
         db: db.clone(),
         writes: Writes::new(),
-        key: Key::new([7; 32]),
+        key: Key::new(key),
         zone: SiteZone::named("Asia/Ho_Chi_Minh").unwrap(),
         erasures: folder.join("erasures.ledger"),
-        terminal: Some(TerminalId::from_bytes([9; 16])),
+        terminal,
     };
     Gallery::open(options, now).await
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use metrics::{counter, gauge};
 use rollcall_core::limits;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +23,7 @@ use crate::tls;
 /// Takes connections until it is told to stop.
 pub(crate) async fn run(
     listener: TcpListener,
-    acceptor: TlsAcceptor,
+    tls: watch::Receiver<Arc<rustls::ServerConfig>>,
     connections: Arc<Connections>,
     stop: CancellationToken,
 ) {
@@ -36,8 +37,8 @@ pub(crate) async fn run(
         match accepted {
             Ok((stream, address)) => match Admission::admit(&admission, address.ip()) {
                 Ok(slot) => {
-                    let connection =
-                        handshake(stream, address, acceptor.clone(), Arc::clone(&connections), slot);
+                    let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
+                    let connection = handshake(stream, address, acceptor, Arc::clone(&connections), slot);
                     connections.tracker.spawn(connection);
                 }
                 Err(reason) => {

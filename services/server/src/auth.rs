@@ -1,16 +1,19 @@
 //! Who calls, and whether they may.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use rollcall_accounts::{Accounts, Authenticated};
-use rollcall_core::{Caller, CallerId, Fault, Reason, Role, TerminalId, UtcInstant};
+use rollcall_accounts::Authenticated;
+use rollcall_core::{Fault, Reason, Role, UtcInstant};
 use tonic::Status;
 
+use crate::clients::ShownCertificate;
 use crate::contract::{Rpc, Rule};
 use crate::refusal;
+use crate::standing::{Admitted, Standing};
 use crate::throttle::Throttle;
 
 /// Who is at the other end of a connection, as far as the connection tells.
@@ -21,48 +24,60 @@ pub(crate) struct Peer {
 }
 
 /// What certificate a client showed. One that the site's authority did not sign does not come this far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Certificate {
     /// None.
     None,
     /// A terminal's.
-    Terminal(TerminalId),
+    Terminal(Arc<ShownCertificate>),
     /// One that names no terminal.
     Nameless,
 }
 
+/// The one call that a terminal may make whose certificate's time is over: without it nobody could ever renew one.
+pub(crate) const RENEWAL: &str = "/rollcall.v1.SyncService/RenewCertificate";
+
 /// Lets a call through or not. `None`: a call that needs nobody.
 pub(crate) async fn authorise(
-    accounts: &Accounts,
+    standing: &Standing,
     throttle: &Throttle,
     peer: &Peer,
     headers: &HeaderMap,
     rpc: &Rpc,
-) -> Result<Option<Authenticated>, Status> {
-    if rpc.rule == Rule::Anyone {
+) -> Result<Option<Admitted>, Status> {
+    if matches!(rpc.rule, Rule::Anyone | Rule::Stranger) {
         return Ok(None);
     }
-    let who = authenticate(accounts, peer, headers).await.map_err(|fault| refused(throttle, peer, &fault))?;
-    permit(rpc, &who).map_err(|fault| refusal::status(&fault))?;
-    Ok(Some(who))
+    let admitted = authenticate(standing, peer, headers, rpc, UtcInstant::now()).await;
+    let admitted = admitted.map_err(|fault| refused(throttle, peer, &fault))?;
+    permit(rpc, &admitted.who).map_err(|fault| refusal::status(&fault))?;
+    Ok(Some(admitted))
 }
 
 fn refused(throttle: &Throttle, peer: &Peer, fault: &Fault) -> Status {
     if fault.reason == Reason::CredentialsInvalid
-        && let Err(throttled) = throttle.wrong(peer.address, Instant::now())
+        && let Err(throttled) = throttle.count(peer.address, Instant::now())
     {
         return refusal::status_with_delay(&throttled.fault(), throttled.delay);
     }
     refusal::status(fault)
 }
 
-async fn authenticate(accounts: &Accounts, peer: &Peer, headers: &HeaderMap) -> Result<Authenticated, Fault> {
-    let now = UtcInstant::now();
-    match (bearer(headers)?, peer.certificate) {
-        (Some(token), _) => accounts.authenticate_token(token, now).await.map_err(|error| error.fault()),
-        (None, Certificate::Terminal(id)) => {
-            let caller = Caller { id: CallerId::Terminal(id), role: Role::Terminal };
-            accounts.standing(&caller, now).await.map_err(|error| error.fault())
+async fn authenticate(
+    standing: &Standing,
+    peer: &Peer,
+    headers: &HeaderMap,
+    rpc: &Rpc,
+    now: UtcInstant,
+) -> Result<Admitted, Fault> {
+    match (bearer(headers)?, &peer.certificate) {
+        (Some(token), _) => standing.of_token(token, now).await,
+        (None, Certificate::Terminal(shown)) => {
+            let admitted = standing.of_terminal(shown).await?;
+            if *rpc.path != *RENEWAL {
+                shown.check_time(now)?;
+            }
+            Ok(admitted)
         }
         (None, Certificate::Nameless) => Err(Fault::new(
             Reason::CredentialsInvalid,

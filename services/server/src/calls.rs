@@ -11,30 +11,31 @@ use std::time::Duration;
 
 use http::{HeaderMap, Request, Response};
 use hyper::body::Incoming;
-use rollcall_accounts::Accounts;
-use rollcall_core::{Fault, Reason};
+use rollcall_core::{Fault, PeerAddress, Reason};
 use tokio::time::Instant;
-use tonic::Status;
 use tonic::service::Routes;
+use tonic::{Code, Status};
 use tower::ServiceExt as _;
 use tracing::{Instrument as _, Span, field};
 
 use crate::answer::Answer;
 use crate::auth::{self, Peer};
 use crate::config::Patience;
-use crate::contract::{Contract, Rpc, Shape};
+use crate::contract::{Contract, Rpc, Rule, Shape};
 use crate::gate::Gate;
 use crate::lease::Lease;
 use crate::refusal;
+use crate::standing::Standing;
 use crate::telemetry::{self, Record, Shown};
-use crate::throttle::Throttle;
+use crate::throttle::{Strangers, Throttle};
 
 /// What every call needs.
 pub(crate) struct Calls {
     pub(crate) contract: Contract,
     pub(crate) routes: Routes,
-    pub(crate) accounts: Accounts,
+    pub(crate) standing: Standing,
     pub(crate) throttle: Arc<Throttle>,
+    pub(crate) strangers: Strangers,
     pub(crate) patience: Patience,
 }
 
@@ -88,17 +89,22 @@ impl Calls {
     ) -> Result<Response<tonic::body::Body>, Status> {
         let deadline = self.deadline(rpc, request.headers(), Instant::now());
         let (mut parts, body) = request.into_parts();
-        let who = auth::authorise(&self.accounts, &self.throttle, peer, &parts.headers, rpc).await?;
+        let admitted = auth::authorise(&self.standing, &self.throttle, peer, &parts.headers, rpc).await?;
+        if rpc.rule == Rule::Stranger {
+            self.strangers.admit(peer.address)?;
+            parts.extensions.insert(PeerAddress(peer.address));
+        }
         // The deadline is kept here; the handler shall not see the secret.
         parts.headers.remove(GRPC_TIMEOUT);
         parts.headers.remove(http::header::AUTHORIZATION);
-        if let Some(who) = who {
-            span.record("caller", who.caller.name());
+        if let Some(admitted) = admitted {
+            span.record("caller", admitted.who.caller.name());
             if rpc.shape != Shape::Unary {
-                lease.depends_on(who.caller);
+                lease.depends_on(admitted.clone());
             }
-            parts.extensions.insert(who.caller);
-            parts.extensions.insert(who);
+            parts.extensions.insert(admitted.who.caller);
+            parts.extensions.insert(admitted.who);
+            parts.extensions.insert(PeerAddress(peer.address));
         }
         let fault = deadline.fault(rpc);
         if Instant::now() >= deadline.at {
@@ -110,12 +116,19 @@ impl Calls {
         lease.ends_at(deadline.at, fault.clone());
         let gate = Gate::new(body, rpc, self.patience.stall);
         let handler = guarded(self.routes.clone().oneshot(Request::from_parts(parts, gate)));
-        tokio::select! {
+        let answered = tokio::select! {
             biased;
             answered = handler => answered,
             () = lease.ending() => Err(refusal::status(&lease.fault())),
             () = tokio::time::sleep_until(deadline.at) => Err(refusal::status(&fault)),
+        };
+        if rpc.rule == Rule::Stranger
+            && let Ok(response) = &answered
+            && refusal::code(response.headers()) == Some(Code::Unauthenticated)
+        {
+            self.strangers.guessed(peer.address)?;
         }
+        answered
     }
 
     fn deadline(&self, rpc: &Rpc, headers: &HeaderMap, now: Instant) -> Deadline {

@@ -1,15 +1,11 @@
-//! The site's own certificates: an authority, and a certificate for this server signed by it.
+//! This server's own certificate, signed by the site's authority, and what all certificates are made with.
 //!
-//! Files, in the folder that is given:
-//!
-//! - `ca.pem`, `ca.key`: the authority, for ten years. Clients trust `ca.pem`; terminals' certificates are signed by it.
-//! - `server.pem`, `server.key`: this server, for 397 days; made anew at a start with less than 30 days left, and when
-//!   the names it is for have changed.
+//! Files, in the folder that is given, beside the authority's (`authority.rs`): `server.pem`, `server.key`: this server,
+//! for 397 days; made anew with less than 30 days left, when the names it is for have changed, and when another authority
+//! has taken over.
 //!
 //! All are PEM with ECDSA P-256 keys; keys are for their owner alone. Each file is written whole; a key comes before its
-//! certificate. After a crash between the two the authority's certificate is made from its key, and the server's pair,
-//! which does not match then, is made anew. An authority without its key is an error: nothing can be signed, and making
-//! another would cut off everybody who trusts this one.
+//! certificate. After a crash between the two the pair, which does not match then, is made anew.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -17,99 +13,79 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
+    SanType, SerialNumber,
 };
 use rollcall_core::UtcInstant;
 use rollcall_store::{read_private, replace_file};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::ServerError;
-use crate::tls::Identity;
 
-/// The certificate of the site's authority, for clients to trust.
-pub const CA_FILE: &str = "ca.pem";
-/// The authority's key.
-pub const CA_KEY_FILE: &str = "ca.key";
 const LEAF_FILE: &str = "server.pem";
 const LEAF_KEY_FILE: &str = "server.key";
 
-const DAY: Duration = Duration::from_secs(86_400);
-const CA_DAYS: u32 = 3_653;
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 const LEAF_DAYS: u32 = 397;
 const LEAF_DAYS_LEFT_MIN: u32 = 30;
 const FILE_SIZE_BYTES: u64 = 64 << 10;
 
 /// 2026-01-01. A Raspberry Pi without a clock begins long before this program was written; what it signs then has to be
 /// good when it knows the time.
-const EARLIEST_US: i64 = 1_767_225_600_000_000;
+pub(crate) const EARLIEST_US: i64 = 1_767_225_600_000_000;
 
-impl Identity {
-    /// The site's own certificates in `folder`, made where they are missing or old. The server's is for this machine's
-    /// name, localhost and `names`: host names and IP addresses.
-    ///
-    /// # Errors
-    /// A key that others can read, a damaged file, a name that is none, a full disk.
-    pub fn of_site(folder: &Path, names: &[String], now: UtcInstant) -> Result<Self, ServerError> {
-        let names = all_names(names);
-        let ca_key = key(&folder.join(CA_KEY_FILE), &folder.join(CA_FILE))?;
-        let ca = authority(folder, &ca_key, now)?;
-        let (leaf_path, leaf_key_path) = (folder.join(LEAF_FILE), folder.join(LEAF_KEY_FILE));
-        let there = match (read(&leaf_path)?, leaf_key_path.exists()) {
-            (Some(pem), true) => {
-                let key = key_pair(&leaf_key_path)?;
-                certificate(&leaf_path, &pem)
-                    .ok()
-                    .filter(|leaf| is_good(leaf, &key, &ca, &names, now))
-                    .map(|leaf| (leaf, key))
-            }
-            _ => None,
-        };
-        let (leaf, key) = match there {
-            Some(pair) => pair,
-            None => make_leaf(folder, &ca, ca_key, &names, now)?,
-        };
-        let key = PrivateKeyDer::try_from(key.serialize_der())
-            .map_err(|error| ServerError::Tls(error.to_owned()))?;
-        Ok(Self { chain: vec![leaf], key, client_authorities: vec![ca] })
+/// This server's certificate for these names, with its key; made where it is missing, old or of another authority.
+pub(crate) fn of_server(
+    folder: &Path,
+    authority: &Signer,
+    names: &BTreeSet<String>,
+    now: UtcInstant,
+) -> Result<(CertificateDer<'static>, KeyPair), ServerError> {
+    let (path, key_path) = (folder.join(LEAF_FILE), folder.join(LEAF_KEY_FILE));
+    if let (Some(pem), true) = (read(&path)?, key_path.exists()) {
+        let key = key_pair(&key_path)?;
+        let leaf = certificate(&path, &pem).ok();
+        if let Some(leaf) = leaf.filter(|leaf| is_good(leaf, &key, &authority.certificate, names, now)) {
+            return Ok((leaf, key));
+        }
+    }
+    make_leaf(folder, authority, names, now)
+}
+
+/// An authority: its certificate, and the key that signs.
+pub(crate) struct Signer {
+    pub(crate) certificate: CertificateDer<'static>,
+    pub(crate) key: KeyPair,
+}
+
+impl Signer {
+    /// A certificate of this authority.
+    pub(crate) fn sign(
+        &self,
+        mut params: CertificateParams,
+        key: &impl PublicKeyData,
+    ) -> Result<rcgen::Certificate, rcgen::Error> {
+        params.use_authority_key_identifier_extension = true;
+        // Random, so that two of one key are told apart; a UUIDv7 begins with a zero bit, as a positive number has to.
+        params.serial_number = Some(SerialNumber::from_slice(uuid::Uuid::now_v7().as_bytes()));
+        let issuer = Issuer::from_ca_cert_der(&self.certificate, &self.key)?;
+        params.signed_by(key, &issuer)
     }
 }
 
 /// This machine's name, its loopback, and what the configuration adds.
-fn all_names(names: &[String]) -> BTreeSet<String> {
+pub(crate) fn all_names(names: &[String]) -> BTreeSet<String> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let own = ["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string(), Ipv6Addr::LOCALHOST.to_string()];
     let host = Some(host.trim().to_lowercase()).filter(|host| !host.is_empty() && host != "(none)");
     own.into_iter().chain(host).chain(names.iter().cloned()).collect()
 }
 
-/// The authority's certificate, made from its key where there is none.
-fn authority(folder: &Path, key: &KeyPair, now: UtcInstant) -> Result<CertificateDer<'static>, ServerError> {
-    let path = folder.join(CA_FILE);
-    if let Some(pem) = read(&path)? {
-        let found = certificate(&path, &pem)?;
-        if !belongs(&found, key) {
-            let problem = format!("and {CA_KEY_FILE} do not belong together; restore both from one backup");
-            return Err(ServerError::Certificate { path, problem });
-        }
-        return Ok(found);
-    }
-    let mut params = params(CA_DAYS, now);
-    params.distinguished_name.push(DnType::CommonName, "Rollcall site authority");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let made = params.self_signed(key).map_err(|error| signing(&path, error))?;
-    replace_file(&path, made.pem().as_bytes())?;
-    tracing::info!(file = %path.display(), "made the site's certificate authority");
-    Ok(made.der().clone())
-}
-
 fn make_leaf(
     folder: &Path,
-    ca: &CertificateDer<'static>,
-    ca_key: KeyPair,
+    authority: &Signer,
     names: &BTreeSet<String>,
     now: UtcInstant,
 ) -> Result<(CertificateDer<'static>, KeyPair), ServerError> {
@@ -119,17 +95,16 @@ fn make_leaf(
     params.distinguished_name.push(DnType::CommonName, "Rollcall server");
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    params.use_authority_key_identifier_extension = true;
     params.subject_alt_names = names.iter().map(|name| alternative(&path, name)).collect::<Result<_, _>>()?;
-    let issuer = Issuer::from_ca_cert_der(ca, ca_key).map_err(|error| signing(&path, error))?;
-    let made = params.signed_by(&key, &issuer).map_err(|error| signing(&path, error))?;
+    let leaf = authority.sign(params, &key).map_err(|error| signing(&path, error))?;
     replace_file(&folder.join(LEAF_KEY_FILE), key.serialize_pem().as_bytes())?;
-    replace_file(&path, made.pem().as_bytes())?;
+    replace_file(&path, leaf.pem().as_bytes())?;
     tracing::info!(file = %path.display(), "made the server's certificate");
-    Ok((made.der().clone(), key))
+    Ok((leaf.der().clone(), key))
 }
 
-fn params(days: u32, now: UtcInstant) -> CertificateParams {
+/// Of a certificate that is good from yesterday on, for so many days.
+pub(crate) fn params(days: u32, now: UtcInstant) -> CertificateParams {
     let now = now.max(UtcInstant::from_micros(EARLIEST_US));
     let since =
         |instant: UtcInstant| rcgen::date_time_ymd(1970, 1, 1) + instant.since(UtcInstant::from_micros(0));
@@ -187,36 +162,21 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
-fn belongs(certificate: &CertificateDer<'_>, key: &KeyPair) -> bool {
+/// Whether a certificate is of this key.
+pub(crate) fn belongs(certificate: &CertificateDer<'_>, key: &KeyPair) -> bool {
     X509Certificate::from_der(certificate)
         .is_ok_and(|(_, parsed)| parsed.public_key().subject_public_key.data == key.public_key_raw())
 }
 
-/// The key in a file, which is made where neither it nor its certificate is there.
-fn key(path: &Path, certificate: &Path) -> Result<KeyPair, ServerError> {
-    if !is_there(path) {
-        if is_there(certificate) {
-            let problem = format!("is there without its key {}; restore that from a backup", path.display());
-            return Err(ServerError::Certificate { path: certificate.to_owned(), problem });
-        }
-        let key = KeyPair::generate().map_err(|error| signing(path, error))?;
-        replace_file(path, key.serialize_pem().as_bytes())?;
-    }
-    key_pair(path)
-}
-
-fn is_there(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
-}
-
-fn key_pair(path: &Path) -> Result<KeyPair, ServerError> {
+/// A key that nobody else can read.
+pub(crate) fn key_pair(path: &Path) -> Result<KeyPair, ServerError> {
     let pem = read_private(path, FILE_SIZE_BYTES)?;
     let text = str::from_utf8(&pem).map_err(|_| damaged(path))?;
     KeyPair::from_pem(text).map_err(|_| damaged(path))
 }
 
 /// A file that is no secret; `None` when it is not there.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, ServerError> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, ServerError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -224,8 +184,31 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, ServerError> {
     }
 }
 
-fn certificate(path: &Path, pem: &[u8]) -> Result<CertificateDer<'static>, ServerError> {
+/// The first certificate of a PEM file.
+pub(crate) fn certificate(path: &Path, pem: &[u8]) -> Result<CertificateDer<'static>, ServerError> {
     CertificateDer::from_pem_slice(pem).map_err(|_| damaged(path))
+}
+
+/// The certificates of a PEM file, DER.
+///
+/// # Errors
+/// A file that cannot be read or has none.
+pub fn certificates_from_pem(path: &Path) -> Result<Vec<Vec<u8>>, ServerError> {
+    let found = crate::tls::certificates(path)?;
+    Ok(found.into_iter().map(|certificate| certificate.to_vec()).collect())
+}
+
+/// Certificates in DER, as a PEM file holds them.
+pub fn certificates_to_pem(certificates: &[Vec<u8>]) -> String {
+    let all: Vec<pem::Pem> =
+        certificates.iter().map(|der| pem::Pem::new("CERTIFICATE", der.as_slice())).collect();
+    pem::encode_many_config(&all, pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF))
+}
+
+/// When a certificate in DER ends; `None` when it is none.
+pub fn not_after(certificate: &[u8]) -> Option<UtcInstant> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    Some(UtcInstant::from_micros(parsed.validity().not_after.timestamp().saturating_mul(1_000_000)))
 }
 
 fn damaged(path: &Path) -> ServerError {
@@ -233,7 +216,8 @@ fn damaged(path: &Path) -> ServerError {
     ServerError::Certificate { path: path.to_owned(), problem }
 }
 
-fn signing(path: &Path, error: rcgen::Error) -> ServerError {
+/// What a certificate that could not be made is told as.
+pub(crate) fn signing(path: &Path, error: rcgen::Error) -> ServerError {
     ServerError::Certificate { path: PathBuf::from(path), problem: format!("cannot be made: {error}") }
 }
 
@@ -244,6 +228,8 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
+    use crate::tls::Identity;
+    use crate::{CA_FILE, CA_KEY_FILE};
 
     fn now() -> UtcInstant {
         UtcInstant::from_micros(EARLIEST_US).after(DAY * 100)
@@ -295,21 +281,6 @@ mod tests {
         chain(folder.path(), &[], now());
         std::fs::remove_file(file(LEAF_FILE)).unwrap();
         chain(folder.path(), &[], now());
-        std::fs::remove_file(file(CA_FILE)).unwrap();
-        chain(folder.path(), &[], now());
-    }
-
-    #[test]
-    fn an_authority_without_its_key_or_with_another_is_not_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        chain(folder.path(), &[], now());
-        let key = folder.path().join(CA_KEY_FILE);
-        replace_file(&key, KeyPair::generate().unwrap().serialize_pem().as_bytes()).unwrap();
-        let error = Identity::of_site(folder.path(), &[], now()).err().unwrap();
-        assert!(error.to_string().contains("do not belong together"), "{error}");
-        std::fs::remove_file(&key).unwrap();
-        let error = Identity::of_site(folder.path(), &[], now()).err().unwrap();
-        assert!(error.to_string().contains("without its key"), "{error}");
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub(crate) async fn serve(
     let patience = connections.calls.patience;
     let executor = Executor::new(
         connections.tracker.clone(),
-        connections.calls.accounts.clone(),
+        connections.calls.standing.clone(),
         connections.stopping.clone(),
     );
     let (activity, watched) = watch::channel(Activity::default());

@@ -46,6 +46,8 @@ pub(crate) enum Shape {
 pub(crate) enum Rule {
     /// Whoever reaches the server.
     Anyone,
+    /// Whoever reaches the server, so many times a second from one address.
+    Stranger,
     /// Whoever is known.
     AnyCaller,
     /// Who the contract says.
@@ -99,7 +101,7 @@ fn rpcs_of(set: &FileDescriptorSet, service: &'static str) -> Result<Vec<Rpc>, S
 fn listed(service: &str, method: &MethodDescriptorProto) -> Result<Rpc, ServerError> {
     let path = format!("/{service}/{}", method.name());
     let access = rollcall_proto::access(&path).ok_or_else(|| ServerError::NoRule { rpc: path.clone() })?;
-    let rule = if access.anyone { Rule::Anyone } else { Rule::Listed(access) };
+    let rule = if access.anyone { Rule::Stranger } else { Rule::Listed(access) };
     let shape = match (method.client_streaming(), method.server_streaming()) {
         (false, false) => Shape::Unary,
         (true, false) => Shape::Upload,

@@ -9,13 +9,13 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use rollcall_accounts::Accounts;
-use rollcall_core::{Caller, Code, Fault, Reason, UtcInstant};
+use rollcall_core::{Code, Fault, Reason, UtcInstant};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::Open;
+use crate::standing::{Admitted, Standing};
 
 /// Between two looks at a call, and for a client to take the last words of an ended one.
 const LOOK: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ struct State {
     /// When it ends, and with what words.
     end: Option<(Instant, Fault)>,
     /// Whose right is looked at again while it lasts.
-    caller: Option<Caller>,
+    caller: Option<Admitted>,
     /// It has no end of its own, so the program's end is its end.
     endless: bool,
 }
@@ -60,7 +60,7 @@ impl Lease {
     }
 
     /// Ends when this caller is no longer let in.
-    pub(crate) fn depends_on(&self, caller: Caller) {
+    pub(crate) fn depends_on(&self, caller: Admitted) {
         self.state().caller = Some(caller);
     }
 
@@ -97,7 +97,7 @@ impl Lease {
     }
 
     /// Returns when the call is to be dropped.
-    async fn watch(&self, accounts: &Accounts, stopping: &CancellationToken) {
+    async fn watch(&self, standing: &Standing, stopping: &CancellationToken) {
         loop {
             let (end, endless) = {
                 let state = self.state();
@@ -118,7 +118,7 @@ impl Lease {
             if self.look(Instant::now()) {
                 return;
             }
-            self.look_at_caller(accounts).await;
+            self.look_at_caller(standing).await;
         }
     }
 
@@ -137,17 +137,13 @@ impl Lease {
         false
     }
 
-    async fn look_at_caller(&self, accounts: &Accounts) {
-        let Some(caller) = self.state().caller else { return };
-        match accounts.standing(&caller, UtcInstant::now()).await {
-            Ok(standing) if standing.caller.role == caller.role => {}
-            Ok(_) => self.end(Fault::new(Reason::RoleForbids, "the caller's role has changed; call again")),
-            Err(error) => {
-                let fault = error.fault();
-                // A database that does not answer takes nobody's right away.
-                if matches!(fault.reason.code(), Code::Unauthenticated | Code::NotFound) {
-                    self.end(fault);
-                }
+    async fn look_at_caller(&self, standing: &Standing) {
+        let Some(caller) = self.state().caller.clone() else { return };
+        if let Err(fault) = standing.still(&caller, UtcInstant::now()).await {
+            let code = fault.reason.code();
+            // A database that does not answer takes nobody's right away.
+            if matches!(code, Code::Unauthenticated | Code::PermissionDenied | Code::NotFound) {
+                self.end(fault);
             }
         }
     }
@@ -161,14 +157,14 @@ impl Lease {
 #[derive(Clone)]
 pub(crate) struct Executor {
     tracker: TaskTracker,
-    accounts: Accounts,
+    standing: Standing,
     stopping: CancellationToken,
     next: Arc<Mutex<Option<Arc<Lease>>>>,
 }
 
 impl Executor {
-    pub(crate) fn new(tracker: TaskTracker, accounts: Accounts, stopping: CancellationToken) -> Self {
-        Self { tracker, accounts, stopping, next: Arc::default() }
+    pub(crate) fn new(tracker: TaskTracker, standing: Standing, stopping: CancellationToken) -> Self {
+        Self { tracker, standing, stopping, next: Arc::default() }
     }
 
     /// The lease of the call that hyper hands over next.
@@ -184,7 +180,7 @@ where
 {
     fn execute(&self, call: F) {
         let lease = self.next.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let (accounts, stopping) = (self.accounts.clone(), self.stopping.clone());
+        let (standing, stopping) = (self.standing.clone(), self.stopping.clone());
         self.tracker.spawn(async move {
             let Some(lease) = lease else {
                 call.await;
@@ -192,7 +188,7 @@ where
             };
             tokio::select! {
                 _ = call => {}
-                () = lease.watch(&accounts, &stopping) => {}
+                () = lease.watch(&standing, &stopping) => {}
             }
         });
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use rollcall_accounts::Accounts;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::ServingStatus;
@@ -18,7 +18,8 @@ use crate::config::{Reflection, ServerConfig};
 use crate::connection::Connections;
 use crate::contract::{Contract, HEALTH, REFLECTION};
 use crate::services::Services;
-use crate::throttle::Throttle;
+use crate::standing::Standing;
+use crate::throttle::{Strangers, Throttle};
 use crate::tls::Identity;
 use crate::{ServerError, accept, metrics_page, tls};
 
@@ -26,7 +27,7 @@ use crate::{ServerError, accept, metrics_page, tls};
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    acceptor: TlsAcceptor,
+    tls: watch::Sender<Arc<rustls::ServerConfig>>,
     connections: Arc<Connections>,
     health: HealthReporter,
     names: Vec<&'static str>,
@@ -52,7 +53,7 @@ impl Server {
         }
         let names = services.names().to_vec();
         let contract = Contract::of(&names)?;
-        let acceptor = TlsAcceptor::from(tls::config(identity)?);
+        let tls = watch::Sender::new(tls::config(identity)?);
         let (listener, address) = bind(config.listen).await?;
         let metrics = match config.metrics_listen {
             Some(listen) => {
@@ -64,8 +65,9 @@ impl Server {
         let calls = Calls {
             contract,
             routes: services.routes(),
-            accounts,
+            standing: Standing { accounts, registry: identity.registry.clone() },
             throttle: Arc::new(Throttle::default()),
+            strangers: Strangers::default(),
             patience: config.patience,
         };
         let connections = Connections {
@@ -75,7 +77,7 @@ impl Server {
             kill: CancellationToken::new(),
         };
         let connections = Arc::new(connections);
-        Ok(Self { listener, address, acceptor, connections, health, names, metrics })
+        Ok(Self { listener, address, tls, connections, health, names, metrics })
     }
 
     /// Where it will serve.
@@ -96,9 +98,10 @@ impl Server {
             tracker.spawn(metrics_page::run(listener, handle, tracker.clone(), stopping.clone()));
         }
         let connections = Arc::clone(&self.connections);
-        tracker.spawn(accept::run(self.listener, self.acceptor, connections, stopping.clone()));
+        tracker.spawn(accept::run(self.listener, self.tls.subscribe(), connections, stopping.clone()));
         Running {
             address: self.address,
+            tls: self.tls,
             connections: self.connections,
             health: self.health,
             names: self.names,
@@ -109,6 +112,7 @@ impl Server {
 /// A server that serves. Dropped without [`Running::drain`], it stops at once.
 pub struct Running {
     address: SocketAddr,
+    tls: watch::Sender<Arc<rustls::ServerConfig>>,
     connections: Arc<Connections>,
     health: HealthReporter,
     names: Vec<&'static str>,
@@ -118,6 +122,16 @@ impl Running {
     /// Where it serves.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Shows this identity's certificate to new connections, and takes the certificates of its clients. The registry
+    /// stays.
+    ///
+    /// # Errors
+    /// Certificates that do not fit; then nothing is changed.
+    pub fn renew(&self, identity: &Identity) -> Result<(), ServerError> {
+        self.tls.send_replace(tls::config(identity)?);
+        Ok(())
     }
 
     /// Takes no more connections and calls, ends the streams with UNAVAILABLE, lets other calls end, and cuts after

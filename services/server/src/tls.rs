@@ -1,23 +1,21 @@
 //! TLS: 1.3 alone, no early data, no tickets (so that every connection shows its certificate anew), HTTP/2 alone.
 //!
-//! A client may show a certificate. One that the site's authority did not sign fails the handshake.
+//! A client may show a certificate. One that the site's authority did not sign fails the handshake (`clients.rs`).
 
 use std::path::Path;
 use std::sync::Arc;
 
-use rollcall_core::TerminalId;
 use rollcall_store::read_private;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig, ServerConnection, version};
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use rustls::server::NoServerSessionStorage;
+use rustls::{ServerConfig, ServerConnection, version};
 
 use crate::ServerError;
 use crate::auth::Certificate;
+use crate::clients::{Clients, ShownCertificate};
+use crate::standing::Registry;
 
-const TERMINAL: &str = "urn:rollcall:terminal:";
 const KEY_FILE_SIZE_BYTES: u64 = 64 << 10;
 
 /// Who the server is to its clients, and whose certificates it takes.
@@ -25,8 +23,10 @@ pub struct Identity {
     /// Its certificate first.
     pub(crate) chain: Vec<CertificateDer<'static>>,
     pub(crate) key: PrivateKeyDer<'static>,
-    /// The authorities of client certificates; empty: none is asked for.
-    pub(crate) client_authorities: Vec<CertificateDer<'static>>,
+    /// Who verifies the certificates of clients; absent: none is asked for.
+    pub(crate) clients: Option<Arc<Clients>>,
+    /// Who knows the terminals that have them.
+    pub(crate) registry: Option<Arc<dyn Registry>>,
 }
 
 impl Identity {
@@ -43,11 +43,22 @@ impl Identity {
         let bytes = read_private(key, KEY_FILE_SIZE_BYTES)?;
         let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| no_pem(key, &error))?;
         let client_authorities = client_authority.map(certificates).transpose()?.unwrap_or_default();
-        Ok(Self { chain: certificates(chain)?, key, client_authorities })
+        let clients = match &client_authorities[..] {
+            [] => None,
+            authorities => Some(Clients::of(authorities)?),
+        };
+        Ok(Self { chain: certificates(chain)?, key, clients, registry: None })
+    }
+
+    /// The same, for a program that has terminals. Only [`crate::Server::build`] looks at it.
+    #[must_use]
+    pub fn with_registry(self, registry: Arc<dyn Registry>) -> Self {
+        Self { registry: Some(registry), ..self }
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ServerError> {
+/// The certificates of a PEM file; never none.
+pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ServerError> {
     let pem = std::fs::read(path);
     let pem = pem.map_err(|source| ServerError::File { doing: "read", path: path.to_owned(), source })?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
@@ -68,21 +79,12 @@ fn no_pem(path: &Path, error: &rustls::pki_types::pem::Error) -> ServerError {
 pub(crate) fn config(identity: &Identity) -> Result<Arc<ServerConfig>, ServerError> {
     let failed = |error: &dyn std::fmt::Display| ServerError::Tls(error.to_string());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+    let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13])
         .map_err(|error| failed(&error))?;
-    let builder = if identity.client_authorities.is_empty() {
-        builder.with_no_client_auth()
-    } else {
-        let mut roots = RootCertStore::empty();
-        for authority in &identity.client_authorities {
-            roots.add(authority.clone()).map_err(|error| failed(&error))?;
-        }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
-            .allow_unauthenticated()
-            .build()
-            .map_err(|error| failed(&error))?;
-        builder.with_client_cert_verifier(verifier)
+    let builder = match &identity.clients {
+        None => builder.with_no_client_auth(),
+        Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients) as _),
     };
     let mut config = builder
         .with_single_cert(identity.chain.clone(), identity.key.clone_key())
@@ -98,18 +100,9 @@ pub(crate) fn config(identity: &Identity) -> Result<Arc<ServerConfig>, ServerErr
 pub(crate) fn certificate(connection: &ServerConnection) -> Certificate {
     match connection.peer_certificates() {
         None | Some([]) => Certificate::None,
-        Some([leaf, ..]) => terminal(leaf).map_or(Certificate::Nameless, Certificate::Terminal),
+        Some([leaf, ..]) => match ShownCertificate::of(leaf) {
+            Some(shown) => Certificate::Terminal(Arc::new(shown)),
+            None => Certificate::Nameless,
+        },
     }
-}
-
-/// The terminal that a certificate names in its one URI.
-fn terminal(certificate: &CertificateDer<'_>) -> Option<TerminalId> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let names = certificate.subject_alternative_name().ok()??.value;
-    let mut uris = names.general_names.iter().filter_map(|name| match name {
-        GeneralName::URI(uri) => Some(*uri),
-        _ => None,
-    });
-    let uri = uris.next().filter(|_| uris.next().is_none())?;
-    uri.strip_prefix(TERMINAL)?.parse().ok()
 }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use prost_types::Timestamp;
-use rollcall_core::{GroupId, Hours, SiteTime, UtcInstant, Weekdays};
+use rollcall_core::{GroupId, Hours, SiteTime, UtcInstant, Weekdays, limits};
 use rollcall_proto::v1;
 
 use crate::terminals::Status;
-use crate::{AccessRule, Lockdown, Revised, Settings, SettingsField, TerminalError, WithoutClock};
+use crate::{
+    AccessRule, Asking, Lockdown, Registered, Revised, Settings, SettingsField, TerminalError, WithoutClock,
+};
 
 pub(crate) fn settings_to_proto(settings: &Settings) -> v1::TerminalSettings {
     v1::TerminalSettings {
@@ -72,6 +74,47 @@ pub(crate) fn lockdown_to_proto(lockdown: &Lockdown) -> v1::Lockdown {
         change_time: lockdown.since.map(timestamp),
         by: lockdown.by.clone(),
     }
+}
+
+pub(crate) fn lockdown_from_proto(lockdown: v1::Lockdown) -> Result<Lockdown, TerminalError> {
+    let since = lockdown.change_time.map(|time| instant("change_time", time)).transpose()?;
+    let by = text("by", lockdown.by, limits::LOGIN_CHARS)?;
+    let exempt = groups(&lockdown.exempt_groups)?;
+    let asked = Lockdown::asked(lockdown.lockdown, exempt, by, since.unwrap_or(UtcInstant::from_micros(0)))?;
+    Ok(Lockdown { since, ..asked })
+}
+
+pub(crate) fn registered_to_proto(terminal: &Registered) -> v1::Terminal {
+    v1::Terminal {
+        name: terminal.terminal.name(),
+        display_name: terminal.display_name.clone(),
+        adopt_time: Some(timestamp(terminal.adopted)),
+        revoke_time: terminal.revoked.map(timestamp),
+        software: terminal.software.clone(),
+    }
+}
+
+pub(crate) fn asking_to_proto(asking: Asking) -> v1::AdoptionRequest {
+    v1::AdoptionRequest {
+        terminal: asking.terminal.name(),
+        digits: asking.digits,
+        address: asking.address,
+        request_time: Some(timestamp(asking.since)),
+        display_name: asking.display_name,
+        software: asking.software,
+        people: whole(asking.people),
+        events: whole(asking.events),
+    }
+}
+
+/// A text of the other side.
+pub(crate) fn text(field: &'static str, text: String, chars: usize) -> Result<String, TerminalError> {
+    let problem = match text.chars().count() {
+        count if count > chars => format!("has {count} characters; give at most {chars}"),
+        _ if text.chars().any(char::is_control) => "has a control character; leave it out".to_owned(),
+        _ => return Ok(text),
+    };
+    Err(TerminalError::Field { field, problem })
 }
 
 fn names(groups: &[GroupId]) -> Vec<String> {
@@ -156,7 +199,16 @@ pub(crate) fn status_to_proto(status: Status) -> v1::TerminalStatus {
     }
 }
 
-fn timestamp(instant: UtcInstant) -> Timestamp {
+pub(crate) fn instant(field: &'static str, time: Timestamp) -> Result<UtcInstant, TerminalError> {
+    if !(0..1_000_000_000).contains(&time.nanos) {
+        let problem = format!("has {} nanoseconds; give 0 to 999999999", time.nanos);
+        return Err(TerminalError::Field { field, problem });
+    }
+    let micros = time.seconds.saturating_mul(1_000_000).saturating_add(i64::from(time.nanos / 1_000));
+    Ok(UtcInstant::from_micros(micros))
+}
+
+pub(crate) fn timestamp(instant: UtcInstant) -> Timestamp {
     Timestamp {
         seconds: instant.micros().div_euclid(1_000_000),
         nanos: i32::try_from(instant.micros().rem_euclid(1_000_000) * 1_000).unwrap_or(0),

@@ -1,6 +1,10 @@
-//! `TerminalService` over gRPC: converts, calls, converts.
+//! `TerminalService` over gRPC: converts, calls, converts. Here a terminal's, in `fleet` a hub's.
+
+mod adoption;
+mod fleet;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use rollcall_core::{Caller, Fault, PersonId, Reason, TerminalId, page};
 use rollcall_proto::v1;
@@ -11,7 +15,11 @@ use tonic::{Request, Response, Status};
 use crate::convert::{
     groups, lockdown_to_proto, mask_from_proto, revised_to_proto, settings_from_proto, status_to_proto,
 };
+use crate::joining::{HowToJoin, JoinStep, Joining};
 use crate::{Device, Enrolment, TerminalError, Terminals};
+
+pub use self::fleet::{FleetGrpc, fleet_service};
+pub use adoption::{AdoptionGrpc, adoption_service};
 
 /// The service, to add to a server. `software` is the version that terminals of this program tell.
 pub fn service<D: Device>(
@@ -26,12 +34,23 @@ pub struct Grpc<D> {
     terminals: Terminals<D>,
     /// Version of the program.
     software: &'static str,
+    joining: Option<Arc<dyn Joining>>,
 }
 
 impl<D: Device> Grpc<D> {
     /// `software` is the version that terminals of this program tell.
     pub fn new(terminals: Terminals<D>, software: &'static str) -> Self {
-        Self { terminals, software }
+        Self { terminals, software, joining: None }
+    }
+
+    /// The same for a terminal that can join a hub.
+    #[must_use]
+    pub fn with_joining(self, joining: Arc<dyn Joining>) -> Self {
+        Self { joining: Some(joining), ..self }
+    }
+
+    fn joining(&self, what: &'static str) -> Result<&Arc<dyn Joining>, Status> {
+        self.joining.as_ref().ok_or_else(|| refused(TerminalError::NotServedHere(what)))
     }
 
     async fn terminal(&self, id: TerminalId) -> Result<v1::Terminal, TerminalError> {
@@ -61,6 +80,17 @@ fn id(name: &str) -> Result<TerminalId, Status> {
 fn by<T>(request: &Request<T>) -> Result<String, Status> {
     let caller = request.extensions().get::<Caller>().map(Caller::name);
     caller.ok_or_else(|| status(Fault::new(Reason::Internal, "the server has not said who calls")))
+}
+
+fn join_step_to_proto(step: JoinStep) -> v1::JoinHubProgress {
+    use v1::JoinHubState as State;
+    let (state, address, digits) = match step {
+        JoinStep::Searching => (State::Searching, String::new(), String::new()),
+        JoinStep::Waiting { address, digits } => (State::Waiting, address, digits),
+        JoinStep::Adopted { address } => (State::Adopted, address, String::new()),
+        JoinStep::Refused { address } => (State::Refused, address, String::new()),
+    };
+    v1::JoinHubProgress { state: state.into(), address, digits }
 }
 
 fn hub_alone<T>(what: &'static str) -> Result<T, Status> {
@@ -156,16 +186,21 @@ impl<D: Device> TerminalService for Grpc<D> {
 
     async fn join_hub(
         &self,
-        _: Request<v1::JoinHubRequest>,
+        request: Request<v1::JoinHubRequest>,
     ) -> Result<Response<Self::JoinHubStream>, Status> {
-        Err(refused(TerminalError::NotServedHere("joining a hub")))
+        let request = request.into_inner();
+        let how = HowToJoin::asked(&request.address, &request.token)
+            .map_err(|error| refused(TerminalError::Field { field: "token", problem: error.to_string() }))?;
+        let steps = self.joining("joining a hub")?.join(how).map_err(status)?;
+        Ok(Response::new(Box::pin(steps.map(|step| step.map(join_step_to_proto).map_err(status)))))
     }
 
     async fn leave_hub(
         &self,
         _: Request<v1::LeaveHubRequest>,
     ) -> Result<Response<v1::LeaveHubResponse>, Status> {
-        Err(refused(TerminalError::NotServedHere("leaving a hub")))
+        self.joining("leaving a hub")?.leave().await.map_err(refused)?;
+        Ok(Response::new(v1::LeaveHubResponse {}))
     }
 
     async fn list_adoption_requests(

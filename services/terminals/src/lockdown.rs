@@ -1,4 +1,10 @@
-//! A door that is locked down: what that is, and the rule of changing it. Pure.
+//! A door that is locked down: what that is, and the rules of changing it. Pure.
+//!
+//! At a terminal that belongs to a hub two may speak: the hub, and whoever stands there in an emergency. Whoever spoke
+//! last is obeyed, as long as they knew what the other had said. Where they could not know, because the network was
+//! down, the door is locked down if either said so: a lockdown too many is ended by a word, one too few by nobody.
+
+use std::time::Duration;
 
 use rollcall_core::{GroupId, UtcInstant};
 
@@ -41,9 +47,47 @@ impl Lockdown {
         Ok(Self { is_on, exempt, since: Some(now), by })
     }
 
+    /// The same, asked for after `before` whatever the clock says: one that was set back makes no word an older one.
+    #[must_use]
+    pub(crate) fn later_than(self, before: &Self) -> Self {
+        let next = before.since.map(|since| since.after(Duration::from_micros(1)));
+        Self { since: self.since.max(next), ..self }
+    }
+
     /// Whether it comes to the same at the door.
     pub fn is_same(&self, other: &Self) -> bool {
         (self.is_on, &self.exempt) == (other.is_on, &other.exempt)
+    }
+}
+
+/// Whose word a terminal's lockdown is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// It was asked for at the terminal itself, and the hub, if there is one, has not taken it over.
+    Here,
+    /// The hub knows it.
+    Hub,
+}
+
+/// What the hub says of the lockdown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// The same as the last time.
+    Known,
+    /// Something else.
+    New,
+}
+
+/// Whether a terminal obeys what its hub says. Not where it was asked for something else since the hub said so, nor where
+/// a release comes from somebody who did not know of the lockdown: because the two crossed, or because the hub was
+/// restored from a backup and has forgotten it. The hub is told of these.
+pub(crate) fn is_obeyed(in_force: &Lockdown, origin: Origin, said: &Lockdown, word: Word) -> bool {
+    let releases = in_force.is_on && !said.is_on;
+    match (origin, word) {
+        // The hub's words have rising times, as `later_than` makes them.
+        (Origin::Hub, _) => !releases || said.since > in_force.since,
+        (Origin::Here, Word::Known) => in_force.is_same(said),
+        (Origin::Here, Word::New) => !releases,
     }
 }
 
@@ -65,6 +109,41 @@ mod tests {
         assert!(one.is_same(&other) && one.exempt == other.exempt);
         assert!(!one.is_same(&asked(true, &[first]).unwrap()));
         assert!(Lockdown::default().is_same(&asked(false, &[]).unwrap()));
+    }
+
+    #[test]
+    fn who_knew_what_the_other_said_is_obeyed_and_in_doubt_the_door_is_locked_down() {
+        let (on, off) = (asked(true, &[]).unwrap(), asked(false, &[]).unwrap());
+        let others = asked(true, &[GroupId::generate()]).unwrap();
+        let release = off.clone().later_than(&on);
+        for (in_force, origin, said, word, obeyed) in [
+            (&on, Origin::Hub, &release, Word::New, true),
+            (&on, Origin::Hub, &off, Word::New, false),
+            (&on, Origin::Hub, &Lockdown::default(), Word::New, false),
+            (&off, Origin::Hub, &on, Word::New, true),
+            (&off, Origin::Here, &on, Word::Known, false),
+            (&on, Origin::Here, &off, Word::Known, false),
+            (&off, Origin::Here, &on, Word::New, true),
+            (&on, Origin::Here, &off, Word::New, false),
+            (&on, Origin::Here, &others, Word::New, true),
+            (&on, Origin::Here, &on, Word::Known, true),
+            (&off, Origin::Here, &off, Word::New, true),
+        ] {
+            assert_eq!(
+                is_obeyed(in_force, origin, said, word),
+                obeyed,
+                "{in_force:?} {origin:?} {said:?} {word:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_word_is_later_than_the_one_before_although_the_clock_was_set_back() {
+        let (early, late) = (UtcInstant::from_micros(5), UtcInstant::from_micros(7));
+        let before = Lockdown { since: Some(late), ..asked(true, &[]).unwrap() };
+        assert_eq!(asked(false, &[]).unwrap().later_than(&before).since, Some(UtcInstant::from_micros(8)));
+        let first = asked(true, &[]).unwrap().later_than(&Lockdown::default());
+        assert_eq!(first.since, Some(early));
     }
 
     #[test]

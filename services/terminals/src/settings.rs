@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 use rollcall_core::{GroupId, limits};
-use rollcall_proto::v1::Direction;
+use rollcall_proto::v1::{self, Direction};
 use sha2::{Digest as _, Sha256};
 
 use crate::access::check_groups;
@@ -91,7 +91,7 @@ impl Revised {
     /// without revision and etag. A setting that a later version adds is not in the encoding while it has its default, so
     /// that what was hashed before has the same hash.
     pub fn sha256(&self) -> [u8; 32] {
-        Sha256::digest(convert::settings_to_proto(&self.settings).encode_to_vec()).into()
+        Sha256::digest(self.settings.encode()).into()
     }
 
     /// These with the fields that `mask` names taken from `wanted`. The same revision when nothing differs.
@@ -126,6 +126,39 @@ impl Revised {
 }
 
 impl Settings {
+    /// What a terminal is told that says nothing of itself: everybody passes in, at any time.
+    pub fn first(display_name: String) -> Self {
+        Self {
+            display_name,
+            direction: Direction::In,
+            groups: Vec::new(),
+            fpir_target: limits::FPIR_TARGET_DEFAULT,
+            keep_pictures: false,
+            access_rules: Vec::new(),
+            without_clock: WithoutClock::default(),
+        }
+    }
+
+    /// `TerminalSettings` without revision and etag, encoded, as a terminal and its hub tell them each other.
+    pub fn encode(&self) -> Vec<u8> {
+        convert::settings_to_proto(self).encode_to_vec()
+    }
+
+    /// The settings so encoded.
+    ///
+    /// # Errors
+    /// `FIELD_INVALID`: they are none, or a value is out of its range or one that this version does not know.
+    pub fn decode(bytes: &[u8]) -> Result<Self, TerminalError> {
+        let proto = v1::TerminalSettings::decode(bytes);
+        let proto = proto.map_err(|error| TerminalError::Field {
+            field: "settings",
+            problem: format!("are not TerminalSettings, encoded: {error}"),
+        })?;
+        let settings = convert::settings_from_proto(proto)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
     /// # Errors
     /// The first value that is out of its range.
     pub fn check(&self) -> Result<(), TerminalError> {
@@ -205,6 +238,17 @@ mod tests {
     fn an_old_etag_changes_nothing() {
         let error = revised().updated(&revised().settings, &SettingsField::ALL, "r6").unwrap_err();
         assert_eq!(error.fault().reason, Reason::EtagMismatch);
+    }
+
+    #[test]
+    fn what_one_side_encodes_the_other_reads_and_nothing_else() {
+        let settings = revised().settings;
+        assert_eq!(Settings::decode(&settings.encode()).unwrap(), settings);
+        let wrong = Settings { fpir_target: 1.0, ..settings };
+        for bytes in [&b"\xff\xff"[..], b"", &wrong.encode()] {
+            assert_eq!(Settings::decode(bytes).unwrap_err().fault().reason, Reason::FieldInvalid);
+        }
+        assert!(Settings::first("Gate".into()).check().is_ok());
     }
 
     #[test]

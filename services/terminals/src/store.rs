@@ -1,15 +1,22 @@
-//! The tables of this service: who this terminal is, its settings with the rules of its door, its lockdown, and what the
-//! configuration file last said.
+//! The tables of this service: who this terminal is, its settings with the rules of its door, its lockdown, what its hub
+//! last said, and what the configuration file last said. A hub has settings and lockdown of each of its terminals in the
+//! same tables; what it knows of them besides is in `fleet` and `commands`.
+
+pub(crate) mod commands;
+pub(crate) mod fleet;
+
+pub(crate) mod adoption;
 
 use rollcall_core::{GroupId, Hours, TerminalId, UtcInstant, Weekdays};
 use rollcall_proto::v1::Direction;
 use rollcall_store::{Migration, StoreError, Tx, dialect, on};
 
 use crate::configured::Configured;
+use crate::lockdown::Origin;
 use crate::{AccessRule, Lockdown, Revised, Settings, TerminalError, WithoutClock};
 
 /// The tables, as they came to be.
-pub const MIGRATIONS: &[Migration] = &[SETTINGS, ACCESS];
+pub const MIGRATIONS: &[Migration] = &[SETTINGS, ACCESS, HUB];
 
 const SETTINGS: Migration = Migration {
     name: "terminals/0001_settings",
@@ -61,6 +68,19 @@ const ACCESS: Migration = Migration {
             since_us INTEGER not null,
             asked_by TEXT not null,
             is_announced INTEGER not null check (is_announced in (0, 1))
+        ) STRICT;
+    ",
+};
+
+/// What a terminal's hub last said: all of it by its revision, and its word on the lockdown by its hash.
+const HUB: Migration = Migration {
+    name: "terminals/0003_hub",
+    sql: "
+        alter table terminal_lockdown add column is_of_hub INTEGER not null default 0;
+        create table terminal_hub (
+            one INTEGER primary key check (one = 1),
+            revision INTEGER not null,
+            lockdown_sha256 BLOB not null check (length(lockdown_sha256) = 32)
         ) STRICT;
     ",
 };
@@ -133,6 +153,15 @@ struct LockdownRow {
     since_us: i64,
     asked_by: String,
     is_announced: i64,
+    is_of_hub: i64,
+}
+
+/// A lockdown, and who knows of it.
+pub(crate) struct StoredLockdown {
+    pub(crate) lockdown: Lockdown,
+    /// Whether the device was told of it.
+    pub(crate) is_announced: bool,
+    pub(crate) origin: Origin,
 }
 
 /// Settings, and the revision that the event log was last told of.
@@ -279,25 +308,29 @@ async fn put_rules(tx: &mut Tx, terminal: TerminalId, rules: &[AccessRule]) -> R
     })
 }
 
-/// The lockdown, and whether the device was told of it.
-pub(crate) async fn lockdown(tx: &mut Tx, terminal: TerminalId) -> Result<(Lockdown, bool), TerminalError> {
+/// The lockdown of a terminal. One that was never asked for is nobody's, so that a hub has its say.
+pub(crate) async fn lockdown(tx: &mut Tx, terminal: TerminalId) -> Result<StoredLockdown, TerminalError> {
     let row: Option<LockdownRow> = on!(tx, connection => {
         sqlx::query_as(
-            "select is_on, exempt_groups, since_us, asked_by, is_announced from terminal_lockdown
+            "select is_on, exempt_groups, since_us, asked_by, is_announced, is_of_hub from terminal_lockdown
                 where terminal_id = $1",
         )
         .bind(terminal.as_bytes())
         .fetch_optional(connection)
         .await
     })?;
-    let Some(row) = row else { return Ok((Lockdown::default(), true)) };
+    let Some(row) = row else {
+        let lockdown = Lockdown::default();
+        return Ok(StoredLockdown { lockdown, is_announced: true, origin: Origin::Hub });
+    };
     let lockdown = Lockdown {
         is_on: row.is_on != 0,
         exempt: groups(&row.exempt_groups)?,
         since: Some(UtcInstant::from_micros(row.since_us)),
         by: row.asked_by,
     };
-    Ok((lockdown, row.is_announced != 0))
+    let origin = if row.is_of_hub == 0 { Origin::Here } else { Origin::Hub };
+    Ok(StoredLockdown { lockdown, is_announced: row.is_announced != 0, origin })
 }
 
 /// A lockdown of which the device is still to be told.
@@ -305,23 +338,52 @@ pub(crate) async fn put_lockdown(
     tx: &mut Tx,
     terminal: TerminalId,
     lockdown: &Lockdown,
+    origin: Origin,
 ) -> Result<(), StoreError> {
     on!(tx, connection => {
         sqlx::query(
-            "insert into terminal_lockdown (terminal_id, is_on, exempt_groups, since_us, asked_by, is_announced)
-            values ($1, $2, $3, $4, $5, 0)
+            "insert into terminal_lockdown (terminal_id, is_on, exempt_groups, since_us, asked_by, is_announced,
+                is_of_hub) values ($1, $2, $3, $4, $5, 0, $6)
             on conflict (terminal_id) do update set is_on = excluded.is_on,
                 exempt_groups = excluded.exempt_groups, since_us = excluded.since_us,
-                asked_by = excluded.asked_by, is_announced = 0",
+                asked_by = excluded.asked_by, is_announced = 0, is_of_hub = excluded.is_of_hub",
         )
         .bind(terminal.as_bytes())
         .bind(i64::from(lockdown.is_on))
         .bind(bytes(&lockdown.exempt))
         .bind(lockdown.since.map_or(0, UtcInstant::micros))
         .bind(&lockdown.by)
+        .bind(i64::from(origin == Origin::Hub))
         .execute(connection)
         .await
         .map(|_| ())
+    })
+}
+
+/// The lockdown is the hub's word, who asked for the same at this time.
+pub(crate) async fn put_lockdown_of_hub(
+    tx: &mut Tx,
+    terminal: TerminalId,
+    since: UtcInstant,
+) -> Result<(), StoreError> {
+    on!(tx, connection => {
+        sqlx::query("update terminal_lockdown set is_of_hub = 1, since_us = $2 where terminal_id = $1")
+            .bind(terminal.as_bytes())
+            .bind(since.micros())
+            .execute(connection)
+            .await
+            .map(|_| ())
+    })
+}
+
+/// The lockdown is this terminal's own.
+pub(crate) async fn put_lockdown_of_here(tx: &mut Tx, terminal: TerminalId) -> Result<(), StoreError> {
+    on!(tx, connection => {
+        sqlx::query("update terminal_lockdown set is_of_hub = 0 where terminal_id = $1")
+            .bind(terminal.as_bytes())
+            .execute(connection)
+            .await
+            .map(|_| ())
     })
 }
 
@@ -350,6 +412,53 @@ pub(crate) async fn put_announced(
         .execute(connection)
         .await
         .map(|_| ())
+    })
+}
+
+/// What a terminal's hub last said.
+#[derive(sqlx::FromRow)]
+pub(crate) struct HubRow {
+    /// Of all that it said; 0 when not all of it was obeyed.
+    pub(crate) revision: i64,
+    pub(crate) lockdown_sha256: Vec<u8>,
+}
+
+/// `None` for a terminal that no hub has told anything.
+pub(crate) async fn hub(tx: &mut Tx) -> Result<Option<HubRow>, StoreError> {
+    on!(tx, connection => {
+        sqlx::query_as("select revision, lockdown_sha256 from terminal_hub").fetch_optional(connection).await
+    })
+}
+
+/// The hub's word on the lockdown was obeyed, or weighed and found too old; the rest is still to be.
+pub(crate) async fn put_hub_lockdown(tx: &mut Tx, sha256: &[u8; 32]) -> Result<(), StoreError> {
+    on!(tx, connection => {
+        sqlx::query(
+            "insert into terminal_hub (one, revision, lockdown_sha256) values (1, 0, $1)
+            on conflict (one) do update set revision = 0, lockdown_sha256 = excluded.lockdown_sha256",
+        )
+        .bind(&sha256[..])
+        .execute(connection)
+        .await
+        .map(|_| ())
+    })
+}
+
+/// All that the hub said was obeyed.
+pub(crate) async fn put_hub_revision(tx: &mut Tx, revision: i64) -> Result<(), StoreError> {
+    on!(tx, connection => {
+        sqlx::query("update terminal_hub set revision = $1")
+            .bind(revision)
+            .execute(connection)
+            .await
+            .map(|_| ())
+    })
+}
+
+/// There is no hub any more.
+pub(crate) async fn delete_hub(tx: &mut Tx) -> Result<(), StoreError> {
+    on!(tx, connection => {
+        sqlx::query("delete from terminal_hub").execute(connection).await.map(|_| ())
     })
 }
 

@@ -1,4 +1,8 @@
-//! [`Terminals`]: the terminals known here. On a terminal that stands alone that is itself.
+//! [`Terminals`]: the terminals known here. On a terminal that is itself.
+//!
+//! Where it belongs to a hub, its settings are the hub's to change; `hub` has what becomes of that here.
+
+mod hub;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -13,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_stream::Stream;
 
 use crate::configured::{self, Configured};
+use crate::lockdown::Origin;
 use crate::{Identity, Lockdown, Machine, Revised, Settings, SettingsField, TerminalError, store};
 
 /// What the rest of the program does for this service.
@@ -125,6 +130,8 @@ struct Inner<D> {
     turn: Semaphore,
     /// What is in force at the door.
     lockdown: watch::Sender<Lockdown>,
+    /// Where the hub is reached that this terminal belongs to.
+    hub: watch::Sender<Option<String>>,
 }
 
 impl Identity {
@@ -172,9 +179,9 @@ impl<D: Device> Terminals<D> {
     ) -> Result<Self, TerminalError> {
         let started = Instant::now();
         let turn = Semaphore::new(1);
-        let (lockdown, _) = store::lockdown(&mut db.read().await?, identity.terminal).await?;
-        let lockdown = watch::Sender::new(lockdown);
-        let inner = Inner { identity, db, writes, device, data_folder, started, turn, lockdown };
+        let stored = store::lockdown(&mut db.read().await?, identity.terminal).await?;
+        let (lockdown, hub) = (watch::Sender::new(stored.lockdown), watch::Sender::new(None));
+        let inner = Inner { identity, db, writes, device, data_folder, started, turn, lockdown, hub };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -246,6 +253,10 @@ impl<D: Device> Terminals<D> {
     /// Locks the door down, or ends that. Asking for what is there changes nothing. The door is locked down before it is
     /// stored, and released only after.
     ///
+    /// It is an emergency, so it works the same at a terminal that belongs to a hub, with its network down too. The hub
+    /// is told ([`Terminals::report`]), and takes it over as its own word where nothing else was said there meanwhile;
+    /// [`Terminals::take`] says what becomes of two who spoke without knowing of each other.
+    ///
     /// # Errors
     /// `NOT_FOUND`, `FIELD_INVALID`. When it could not be stored, the database's: a lockdown is in force then until the
     /// next start, a release is not. When the device could not be told, its fault; the next start tells it.
@@ -265,8 +276,8 @@ impl<D: Device> Terminals<D> {
     /// Changes the settings that `mask` names, obeys them and tells the event log.
     ///
     /// # Errors
-    /// `NOT_FOUND`, `ETAG_MISMATCH`, `FIELD_INVALID`. When they are stored and could not be obeyed, the device's
-    /// fault; the next start obeys them.
+    /// `NOT_FOUND`, `ETAG_MISMATCH`, `FIELD_INVALID`; `TERMINAL_ADOPTED`: its hub says what they are. When they are
+    /// stored and could not be obeyed, the device's fault; the next start obeys them.
     pub async fn update(
         &self,
         terminal: TerminalId,
@@ -276,6 +287,9 @@ impl<D: Device> Terminals<D> {
         by: String,
     ) -> Result<Revised, TerminalError> {
         self.known(terminal)?;
+        if let Some(hub) = self.hub() {
+            return Err(TerminalError::Adopted { hub });
+        }
         let this = self.clone();
         self.inner.writes.run(async move { this.inner.change(&wanted, &mask, &etag, &by).await }).await
     }
@@ -326,6 +340,17 @@ impl<D: Device> Inner<D> {
         by: &str,
     ) -> Result<Revised, TerminalError> {
         let _turn = self.turn.acquire().await;
+        self.store_settings(wanted, mask, etag, by).await?;
+        self.announce().await
+    }
+
+    async fn store_settings(
+        &self,
+        wanted: &Settings,
+        mask: &[SettingsField],
+        etag: &str,
+        by: &str,
+    ) -> Result<(), TerminalError> {
         let terminal = self.identity.terminal;
         let mut tx = self.db.write().await?;
         store::lock_settings(&mut tx, terminal).await?;
@@ -336,18 +361,22 @@ impl<D: Device> Inner<D> {
             tx.commit().await?;
             tracing::info!(revision = after.revision, by, "settings changed");
         }
-        self.announce().await
+        Ok(())
     }
 
     async fn lock_down(&self, asked: Lockdown) -> Result<Lockdown, TerminalError> {
         let _turn = self.turn.acquire().await;
-        if asked.is_on {
-            self.put_in_force(&asked);
-        }
-        let stored = self.store_lockdown(&asked).await;
-        if stored.is_err() && asked.is_on {
+        self.enforce(asked, None).await
+    }
+
+    /// Puts a lockdown in force, stores it and tells the device. `of_hub` is the hash of the hub's word where it is the
+    /// hub's.
+    async fn enforce(&self, wanted: Lockdown, of_hub: Option<[u8; 32]>) -> Result<Lockdown, TerminalError> {
+        let is_news = wanted.is_on && self.put_in_force(&wanted);
+        let stored = self.store_lockdown(&wanted, of_hub).await;
+        if stored.is_err() && is_news {
             // The log has room of its own: it is told although the site's database cannot be.
-            self.device.lock_down(&asked).await.map_err(TerminalError::Refused)?;
+            self.device.lock_down(&wanted).await.map_err(TerminalError::Refused)?;
         }
         let lockdown = stored?;
         self.put_in_force(&lockdown);
@@ -355,35 +384,51 @@ impl<D: Device> Inner<D> {
         Ok(lockdown)
     }
 
-    fn put_in_force(&self, lockdown: &Lockdown) {
+    /// Whether that is a change.
+    fn put_in_force(&self, lockdown: &Lockdown) -> bool {
         self.lockdown.send_if_modified(|current| {
             let differs = !current.is_same(lockdown);
             if differs {
                 current.clone_from(lockdown);
             }
             differs
-        });
+        })
     }
 
-    /// What is stored then: `asked`, or what was there where it comes to the same.
-    async fn store_lockdown(&self, asked: &Lockdown) -> Result<Lockdown, TerminalError> {
+    /// What is stored then: `wanted`, or what was there where it comes to the same.
+    async fn store_lockdown(
+        &self,
+        wanted: &Lockdown,
+        of_hub: Option<[u8; 32]>,
+    ) -> Result<Lockdown, TerminalError> {
+        let terminal = self.identity.terminal;
         let mut tx = self.db.write().await?;
-        let (before, _) = store::lockdown(&mut tx, self.identity.terminal).await?;
-        if before.is_same(asked) {
+        let before = store::lockdown(&mut tx, terminal).await?.lockdown;
+        let is_same = before.is_same(wanted);
+        if !is_same {
+            let origin = if of_hub.is_some() { Origin::Hub } else { Origin::Here };
+            store::put_lockdown(&mut tx, terminal, wanted, origin).await?;
+        }
+        if let Some(word) = &of_hub {
+            store::put_hub_lockdown(&mut tx, word).await?;
+            if let (true, Some(since)) = (is_same, wanted.since) {
+                store::put_lockdown_of_hub(&mut tx, terminal, since).await?;
+            }
+        }
+        tx.commit().await?;
+        if is_same {
             return Ok(before);
         }
-        store::put_lockdown(&mut tx, self.identity.terminal, asked).await?;
-        tx.commit().await?;
-        tracing::warn!(is_on = asked.is_on, by = asked.by, "lockdown changed");
-        Ok(asked.clone())
+        tracing::warn!(is_on = wanted.is_on, by = wanted.by, "lockdown changed");
+        Ok(wanted.clone())
     }
 
     /// Tells the device of the lockdown, unless that was done.
     async fn announce_lockdown(&self) -> Result<(), TerminalError> {
         let terminal = self.identity.terminal;
-        let (lockdown, is_announced) = store::lockdown(&mut self.db.read().await?, terminal).await?;
-        if !is_announced {
-            self.device.lock_down(&lockdown).await.map_err(TerminalError::Refused)?;
+        let stored = store::lockdown(&mut self.db.read().await?, terminal).await?;
+        if !stored.is_announced {
+            self.device.lock_down(&stored.lockdown).await.map_err(TerminalError::Refused)?;
             let mut tx = self.db.write().await?;
             store::put_lockdown_announced(&mut tx, terminal).await?;
             tx.commit().await?;

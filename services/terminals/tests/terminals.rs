@@ -2,100 +2,17 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::sync::{Arc, Mutex};
+mod support;
 
-use rollcall_core::{
-    Caller, CallerId, Fault, GroupId, Hours, PersonId, Reason, Role, TerminalId, TokenId, Weekdays,
-};
+use rollcall_core::{GroupId, Hours, PersonId, Reason, TerminalId, Weekdays};
+use rollcall_proto::v1;
 use rollcall_proto::v1::terminal_service_server::TerminalService as _;
-use rollcall_proto::v1::{self, CameraState, ClockQuality, Direction};
-use rollcall_store::{Db, Writes};
 use rollcall_terminals::{
-    AccessRule, Device, Enrolling, Enrolment, Grpc, Identity, Lockdown, MIGRATIONS, Readings, Revised,
-    Settings, SettingsField, Terminals, WithoutClock,
+    AccessRule, Grpc, Identity, Lockdown, MIGRATIONS, Settings, SettingsField, WithoutClock,
 };
+use support::{Fake, open, reason, request, settings};
 use tokio_stream::StreamExt as _;
 use tonic::Request;
-
-/// A device that has no door, and whose log can be made to fail.
-#[derive(Clone, Default)]
-struct Fake {
-    obeyed: Arc<Mutex<Vec<i64>>>,
-    locked: Arc<Mutex<Vec<Lockdown>>>,
-    broken: Arc<Mutex<bool>>,
-}
-
-impl Device for Fake {
-    async fn readings(&self) -> Result<Readings, Fault> {
-        Ok(Readings {
-            last_recognition: None,
-            clock_quality: ClockQuality::Ntp,
-            camera: CameraState::None,
-            alarms: vec!["DISK_FULL".into()],
-            events_in_log: 5,
-            events_pending: 0,
-            people: 2,
-            templates: 3,
-        })
-    }
-
-    async fn open_door(&self, by: &str) -> Result<(), Fault> {
-        assert!(by.starts_with("tokens/"));
-        Err(Fault::new(Reason::HardwareAbsent, "this terminal has no door"))
-    }
-
-    async fn enrol(&self, enrolment: Enrolment) -> Result<Enrolling, Fault> {
-        if enrolment.person == PersonId::from_bytes([1; 16]) {
-            return Err(Fault::new(Reason::ConsentMissing, "there is no consent"));
-        }
-        let first = v1::EnrolmentProgress { pictures_wanted: 5, ..Default::default() };
-        let late = Fault::new(Reason::DeadlineExceeded, "nobody came");
-        Ok(Box::pin(tokio_stream::iter([Ok(first), Err(late)])))
-    }
-
-    async fn obey(&self, settings: &Revised) -> Result<(), Fault> {
-        if *self.broken.lock().unwrap() {
-            return Err(Fault::new(Reason::Unavailable, "the log cannot be written"));
-        }
-        self.obeyed.lock().unwrap().push(settings.revision);
-        Ok(())
-    }
-
-    async fn lock_down(&self, lockdown: &Lockdown) -> Result<(), Fault> {
-        if *self.broken.lock().unwrap() {
-            return Err(Fault::new(Reason::Unavailable, "the log cannot be written"));
-        }
-        self.locked.lock().unwrap().push(lockdown.clone());
-        Ok(())
-    }
-}
-
-fn settings() -> Settings {
-    Settings {
-        display_name: "Gate A".into(),
-        direction: Direction::In,
-        groups: Vec::new(),
-        fpir_target: 0.001,
-        keep_pictures: false,
-        access_rules: Vec::new(),
-        without_clock: WithoutClock::default(),
-    }
-}
-
-async fn open(db: &Db, device: Fake) -> Terminals<Fake> {
-    let identity = Identity::open(db, "a machine", &settings()).await.unwrap();
-    Terminals::open(identity, db.clone(), Writes::new(), device, "/tmp".into()).await.unwrap()
-}
-
-fn request<T>(message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    request.extensions_mut().insert(Caller { id: CallerId::Token(TokenId::generate()), role: Role::Admin });
-    request
-}
-
-fn reason(status: &tonic::Status) -> String {
-    rollcall_proto::reason(status).unwrap()
-}
 
 rollcall_store::both_engines! {
     migrations = &[MIGRATIONS];

@@ -8,14 +8,24 @@ use rollcall_store::{Db, StoreError, Tx};
 use crate::chain::{Broken, ChainCheck, ChainHash};
 use crate::kind::{self, Derived};
 use crate::store;
-use crate::store::log::{ChainRow, LogEntry, damaged};
+use crate::store::log::{LogEntry, damaged};
+use crate::store::rows::ChainRow;
 use crate::time::{self, Anchor, Corrected, Reading};
+
+// `attendance_event.damage` is a set of bits. 16, which no rule asks for: the event was moved to a chain that is whole
+// over its bytes as they are (`store::log::move_event`).
 
 /// Bit of `attendance_event.damage`: the bytes or the hash are not what was written.
 pub(crate) const CHANGED: i64 = 1;
 
 /// Bit of `attendance_event.damage`: the events before it were lost with a damaged file.
 pub(crate) const AFTER_GAP: i64 = 2;
+
+/// Bit of `attendance_event.damage`: an event with the same id and other bytes was stored before.
+pub(crate) const CLASHES: i64 = 4;
+
+/// Bit of `attendance_event.damage`: this program could not read the bytes when they came.
+pub(crate) const UNREADABLE: i64 = 8;
 
 /// Rows read at once.
 pub(super) const PAGE: i64 = 1_000;
@@ -71,7 +81,7 @@ async fn one(db: &Db, log: &LogEntry, after: i64, findings: &mut Findings) -> Re
     let mut last = (log.first_seq - 1, log.before_hash);
     let mut tx = db.read().await?;
     loop {
-        let rows = store::log::chain_rows(&mut tx, log.tip.log_id, after, PAGE).await?;
+        let rows = store::rows::chain_rows(&mut tx, log.tip.log_id, after, PAGE).await?;
         let Some(newest) = rows.last() else { break };
         after = newest.seq;
         for row in rows {
@@ -117,7 +127,7 @@ async fn check_places(tx: &mut Tx, db: &Db, log: &LogEntry, seen: &[Seen]) -> Re
     let (mut after, through) = (first.0 - 1, last.0);
     let mut expected = expected.iter();
     loop {
-        let rows = store::log::places(tx, after, through, PAGE).await?;
+        let rows = store::rows::places(tx, after, through, PAGE).await?;
         let Some(newest) = rows.last() else { break };
         after = newest.position;
         for row in rows.iter().filter(|row| row.log_id == log.tip.log_id.as_bytes()) {
@@ -142,7 +152,7 @@ async fn begin(db: &Db, log: &LogEntry, after: i64) -> Result<(i64, ChainCheck),
         return Ok((before, ChainCheck::after(before, log.before_hash)));
     }
     let mut tx = db.read().await?;
-    let hash = store::log::hash_at(&mut tx, log.tip.log_id, after).await?;
+    let hash = store::rows::hash_at(&mut tx, log.tip.log_id, after).await?;
     let hash = hash.and_then(|hash| ChainHash::try_from(&hash[..]).ok());
     let hash = hash.ok_or_else(|| damaged(db, format!("event {after} of a log is missing")))?;
     Ok((after, ChainCheck::after(after, hash)))
@@ -199,10 +209,10 @@ async fn repair(
             tx = Some(db.write().await?);
         }
         let Some(tx) = &mut tx else { continue };
-        let Some(row) = store::log::chain_rows(tx, log_id, one.seq - 1, 1).await?.pop() else { continue };
+        let Some(row) = store::rows::chain_rows(tx, log_id, one.seq - 1, 1).await?.pop() else { continue };
         let mut new = derived_row(&row, log.terminal_id, &one.derived, corrected);
         new.damage |= if is_changed { CHANGED } else { 0 };
-        store::log::set_derived(tx, log_id, &new).await?;
+        store::rows::set_derived(tx, log_id, &new).await?;
         rederived += u64::from(one.differs);
     }
     if let Some(tx) = tx {

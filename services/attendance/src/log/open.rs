@@ -9,24 +9,24 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use rollcall_core::{LogId, TerminalId, limits};
+use rollcall_core::{LogId, TerminalId, UtcInstant, limits};
 use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;
-use rollcall_store::{DataFolder, Db, SqliteOptions, StoreError, check_integrity};
+use rollcall_store::{DataFolder, Db, SqliteOptions, StoreError, Tx, check_integrity};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::ballast::Ballast;
 use super::head::{self, Head, HeadFile};
-use super::writer::{self, Place, Writer};
+use super::writer::{self, Writer};
 use super::{Findings, Inner, Log, LogHealth, NewEvent, Shared, Stamped, check, random_id};
 use crate::chain::ChainHash;
 use crate::clock::Clock;
+use crate::place::Place;
 use crate::salvage::{self, Salvaged};
 use crate::store::log::{LogEntry, Tip};
-use crate::time::Trust;
-use crate::{AttendanceError, LOG_MIGRATIONS, kind, store};
+use crate::{AttendanceError, LOG_MIGRATIONS, store};
 
 /// Whose log it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,10 @@ pub enum OpenReason {
     RolledBack,
     /// The file was damaged.
     Damaged,
+    /// The hub has more of the log before it than there is here: it was rolled back, and nothing new was on it.
+    Closed,
+    /// Another device has gone on with the log before it, whose events were moved into this one.
+    Forked,
 }
 
 impl OpenReason {
@@ -58,6 +62,8 @@ impl OpenReason {
             Self::CardMoved => "CARD_MOVED",
             Self::RolledBack => "ROLLED_BACK",
             Self::Damaged => "DAMAGED",
+            Self::Closed => "CLOSED",
+            Self::Forked => "FORKED",
         }
     }
 }
@@ -102,7 +108,8 @@ impl Log {
         Self::start(db, Some(folder.path()), identity, clock, salvaged, findings).await
     }
 
-    /// The log in a database that somebody else looks after: a hub's.
+    /// The log in a database that somebody else looks after: a hub's. Several processes may open the same log over one
+    /// PostgreSQL, with the same identity, and append to it: it is one log.
     ///
     /// # Errors
     /// A database that does not answer.
@@ -122,18 +129,30 @@ impl Log {
         if let Some(said) = &said {
             clock.raise_floor(said.floor);
         }
-        let found = look(&db, &identity, said).await?;
-        let reason = decide(&found, &identity, salvaged.is_some());
+        let mut found = look(&db, &identity, said).await?;
+        let mut reason = decide(&found, &identity, salvaged.is_some());
         let is_card_moved = is_card_moved(&found, &identity);
         let mut alarms = Vec::new();
         if let Some(first) = findings.changed.first() {
             alarms.push(alarm("LOG_DAMAGED", first.1));
         }
-        let (place, tip) = match (reason, found.current()) {
-            (None, Some(current)) => (place(&db, current).await?, current.tip),
-            (reason, _) => {
-                let reason = reason.unwrap_or(OpenReason::First);
-                begin(&db, &identity, &*clock, &found, reason, salvaged.as_ref()).await?
+        let place = loop {
+            let begun = match (reason, found.current()) {
+                (None, Some(current)) => break place(&db, current).await?,
+                (why, _) => {
+                    let why = why.unwrap_or(OpenReason::First);
+                    begin(&db, &identity, &*clock, &found, why, salvaged.as_ref()).await
+                }
+            };
+            match begun {
+                // Another process has begun the log at the same moment: it is this one's too.
+                Err(AttendanceError::Store(StoreError::Conflict { .. }))
+                    if reason == Some(OpenReason::First) =>
+                {
+                    found = look(&db, &identity, said).await?;
+                    reason = decide(&found, &identity, false);
+                }
+                begun => break begun?,
             }
         };
         let mut head_file = match folder {
@@ -141,11 +160,11 @@ impl Log {
             None => None,
         };
         if let Some(head_file) = &mut head_file {
-            head_file.write(&tip, place.floor, 0).await;
+            head_file.write(&place.tip, place.floor, 0).await;
             head_file.sync().await;
         }
         let opened = Opened { terminal_id: identity.terminal_id, reason, is_card_moved, salvaged, findings };
-        let log = Self::spawn(db, folder, place, clock, head_file, opened).await?;
+        let log = Self::spawn(db, folder, identity, place, clock, head_file, opened).await?;
         for alarm in alarms {
             log.append(alarm).await?;
         }
@@ -155,6 +174,7 @@ impl Log {
     async fn spawn(
         db: Db,
         folder: Option<&Path>,
+        identity: Identity,
         place: Place,
         clock: Arc<dyn Clock>,
         head_file: Option<HeadFile>,
@@ -167,14 +187,15 @@ impl Log {
         let shared = Arc::new(Shared {
             kept: Mutex::new(VecDeque::new()),
             wake: Notify::new(),
+            log_id: watch::Sender::new(place.tip.log_id),
             position: watch::Sender::new(position),
             failed: watch::Sender::new(None),
             health: watch::Sender::new(LogHealth::default()),
         });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let log_id = place.log_id;
         let writer = Writer {
             db: db.clone(),
+            identity,
             place,
             clock: Arc::clone(&clock),
             queue: asks,
@@ -184,7 +205,7 @@ impl Log {
             ballast: Ballast::open(folder),
         };
         tasks.spawn(writer.run());
-        Ok(Self { inner: Arc::new(Inner { db, log_id, opened, clock, queue, shared, tasks, stop }) })
+        Ok(Self { inner: Arc::new(Inner { db, opened, clock, queue, shared, tasks, stop }) })
     }
 }
 
@@ -256,7 +277,7 @@ async fn look(db: &Db, identity: &Identity, said: Option<Head>) -> Result<Found,
             // What was pruned was there.
             ..-1 => Some(tip.hash.as_bytes().to_vec()),
             -1 => Some(log.before_hash.as_bytes().to_vec()),
-            _ => store::log::hash_at(&mut tx, tip.log_id, tip.head).await?,
+            _ => store::rows::hash_at(&mut tx, tip.log_id, tip.head).await?,
         };
         said_holds = tip.head <= log.tip.head && hash.as_deref() == Some(tip.hash.as_bytes());
     }
@@ -297,54 +318,74 @@ async fn begin(
     found: &Found,
     reason: OpenReason,
     salvaged: Option<&Salvaged>,
-) -> Result<(Place, Tip), AttendanceError> {
+) -> Result<Place, AttendanceError> {
     let parent = parent(found);
-    let tip = Tip { log_id: LogId::from_bytes(random_id()?), head: 0, hash: ChainHash::ZERO };
-    let log = LogEntry {
-        tip,
+    let log = new_log(identity, clock, &found.logs, parent, reason)?;
+    let mut kinds = vec![opening(parent, reason)];
+    match reason {
+        OpenReason::RolledBack => kinds.push(alarm("LOG_ROLLED_BACK", missing(found))),
+        OpenReason::Damaged => {
+            kinds.push(alarm("LOG_DAMAGED", salvaged.map_or(0, |salvaged| salvaged.events)));
+        }
+        OpenReason::First | OpenReason::CardMoved | OpenReason::Closed | OpenReason::Forked => {}
+    }
+    let events: Result<Vec<Stamped>, _> =
+        kinds.into_iter().map(|kind| Stamped::new(NewEvent::from(kind), clock)).collect();
+    let mut tx = db.write().await?;
+    forget_pruned(&mut tx, &found.logs).await?;
+    if reason != OpenReason::First {
+        store::log::retire_current(&mut tx, identity.terminal_id).await?;
+    }
+    store::log::insert_log(&mut tx, &log).await?;
+    match reason {
+        OpenReason::First => store::log::ensure_feed(&mut tx, random_id()?).await?,
+        _ => store::log::renew_feed(&mut tx, random_id()?).await?,
+    }
+    let mut place = Place::new(log.tip, identity.terminal_id);
+    if let Some(said) = &found.said {
+        place.floor = said.floor;
+    }
+    writer::append(&mut tx, db, &mut place, &events?).await?;
+    tx.commit().await?;
+    match reason {
+        OpenReason::First => tracing::info!("the log begins"),
+        _ => tracing::warn!(reason = reason.as_str(), "a new log begins"),
+    }
+    Ok(place)
+}
+
+/// The row of a log that begins now, as the current one, after the others that there are: logs are in the order of their
+/// opening, whatever the clock says.
+pub(super) fn new_log(
+    identity: &Identity,
+    clock: &dyn Clock,
+    others: &[LogEntry],
+    parent: Option<Tip>,
+    reason: OpenReason,
+) -> Result<LogEntry, AttendanceError> {
+    let newest_us = others.iter().map(|log| log.opened_us).max().unwrap_or(i64::MIN);
+    Ok(LogEntry {
+        tip: Tip { log_id: LogId::from_bytes(random_id()?), head: 0, hash: ChainHash::ZERO },
         terminal_id: identity.terminal_id,
         hw_id: identity.hw_id.clone(),
         parent,
         first_seq: 1,
         before_hash: ChainHash::ZERO,
         is_current: true,
-        opened_us: clock.read().wall_us,
+        opened_us: clock.read().wall_us.max(newest_us.saturating_add(1)),
         reason: reason.as_str().to_owned(),
-    };
-    let opening = v1::LogOpened {
+        is_superseded: false,
+    })
+}
+
+/// The event that says why a log began.
+pub(super) fn opening(parent: Option<Tip>, reason: OpenReason) -> Kind {
+    Kind::LogOpened(v1::LogOpened {
         parent: parent.map(|parent| parent.log_id.name()).unwrap_or_default(),
         parent_head: parent.map_or(0, |parent| parent.head),
         parent_hash: parent.map(|parent| parent.hash.as_bytes().to_vec()).unwrap_or_default().into(),
         reason: reason.as_str().to_owned(),
-    };
-    let mut kinds = vec![Kind::LogOpened(opening)];
-    match reason {
-        OpenReason::RolledBack => kinds.push(alarm("LOG_ROLLED_BACK", missing(found))),
-        OpenReason::Damaged => {
-            kinds.push(alarm("LOG_DAMAGED", salvaged.map_or(0, |salvaged| salvaged.events)));
-        }
-        OpenReason::First | OpenReason::CardMoved => {}
-    }
-    let events: Result<Vec<Stamped>, _> =
-        kinds.into_iter().map(|kind| Stamped::new(NewEvent::from(kind), clock)).collect();
-    let mut tx = db.write().await?;
-    match reason {
-        OpenReason::First => store::log::ensure_feed(&mut tx, random_id()?).await?,
-        _ => store::log::renew_feed(&mut tx, random_id()?).await?,
-    }
-    forget_pruned(&mut tx, &found.logs).await?;
-    store::log::insert_log(&mut tx, &log).await?;
-    let mut place = Place::new(tip.log_id, identity.terminal_id);
-    if let Some(said) = &found.said {
-        place.floor = said.floor;
-    }
-    let written = writer::append(&mut tx, db, &mut place, &events?).await?;
-    tx.commit().await?;
-    match reason {
-        OpenReason::First => tracing::info!("the log begins"),
-        _ => tracing::warn!(reason = reason.as_str(), "a new log begins"),
-    }
-    Ok((place, written.tip))
+    })
 }
 
 /// What the new log begins after: what was told to be there last, where that is gone.
@@ -366,7 +407,7 @@ fn missing(found: &Found) -> i64 {
 }
 
 /// Makes room for one more log: the oldest without events goes.
-async fn forget_pruned(tx: &mut rollcall_store::Tx, logs: &[LogEntry]) -> Result<(), StoreError> {
+pub(super) async fn forget_pruned(tx: &mut Tx, logs: &[LogEntry]) -> Result<(), StoreError> {
     if logs.len() < limits::LOGS {
         return Ok(());
     }
@@ -382,28 +423,13 @@ async fn forget_pruned(tx: &mut rollcall_store::Tx, logs: &[LogEntry]) -> Result
 
 /// Where a log that goes on goes on.
 async fn place(db: &Db, log: &LogEntry) -> Result<Place, AttendanceError> {
-    /// Newest events that are looked through for anchors of this boot.
+    /// Newest events that are looked through for one whose time is known.
     const LOOK_BACK: i64 = 10_000;
-    let mut place = Place::new(log.tip.log_id, log.terminal_id);
     let mut tx = db.read().await?;
-    let rows = store::log::chain_rows(&mut tx, log.tip.log_id, log.tip.head - LOOK_BACK, LOOK_BACK).await?;
-    for row in rows {
-        let derived = kind::derive(&row.bytes);
-        if place.last.is_none_or(|(last, _)| last.boot_id != derived.reading.boot_id) {
-            place.anchors.clear();
-            place.anchor_seq = None;
-        }
-        if let Some(anchor) = derived.anchor.filter(|anchor| anchor.boot_id == derived.reading.boot_id) {
-            if place.anchors.len() == 2 {
-                place.anchors.remove(0);
-            }
-            place.anchors.push(anchor);
-            place.anchor_seq = Some(row.seq);
-        }
-        place.last = Some((derived.reading, row.stamped_us));
-        if row.time_trust != Trust::Estimated.number() {
-            place.floor = place.floor.max(rollcall_core::UtcInstant::from_micros(row.stamped_us));
-        }
+    let mut place = Place::read(&mut tx, log.tip, log.terminal_id).await?;
+    let known = store::rows::latest_known(&mut tx, log.tip.log_id, log.tip.head - LOOK_BACK).await?;
+    if let Some(us) = known {
+        place.floor = UtcInstant::from_micros(us);
     }
     Ok(place)
 }

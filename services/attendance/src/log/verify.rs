@@ -7,6 +7,7 @@ use super::check::{AFTER_GAP, Findings, PAGE};
 use crate::AttendanceError;
 use crate::chain::{Broken, ChainCheck, ChainHash};
 use crate::store::log::{self, LogEntry, damaged};
+use crate::store::{received, rows};
 
 /// Checks every event of every log in a database against its chain, as of one moment, and writes nothing: events that
 /// were found changed before are listed again.
@@ -30,12 +31,16 @@ async fn one(tx: &mut Tx, db: &Db, log: &LogEntry, findings: &mut Findings) -> R
     let before = log.first_seq - 1;
     let mut check = ChainCheck::after(before, log.before_hash);
     let mut last = (before, log.before_hash);
+    let mut gaps = received::gaps(tx, db, log.tip.log_id).await?.into_iter().peekable();
     loop {
-        let rows = log::chain_rows(tx, log.tip.log_id, last.0, PAGE).await?;
-        if rows.is_empty() {
+        let page = rows::chain_rows(tx, log.tip.log_id, last.0, PAGE).await?;
+        if page.is_empty() {
             break;
         }
-        for row in rows {
+        for row in page {
+            while let Some(gap) = gaps.next_if(|gap| gap.first == check.next() && gap.last < row.seq) {
+                check.skip(gap.last, gap.hash);
+            }
             let hash = ChainHash::try_from(&row.hash[..]).unwrap_or(ChainHash::ZERO);
             match check.row(row.seq, &row.bytes, hash) {
                 Ok(()) => {}
@@ -51,6 +56,9 @@ async fn one(tx: &mut Tx, db: &Db, log: &LogEntry, findings: &mut Findings) -> R
             last = (row.seq, hash);
             findings.events += 1;
         }
+    }
+    while let Some(gap) = gaps.next_if(|gap| gap.first == last.0 + 1) {
+        last = (gap.last, gap.hash);
     }
     if last == (log.tip.head, log.tip.hash) {
         return Ok(());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rollcall_core::{LogId, TerminalId, UtcInstant, limits};
+use rollcall_core::{UtcInstant, limits};
 use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;
 use rollcall_store::{Db, Engine, StoreError, Tx};
@@ -12,12 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::ballast::Ballast;
 use super::head::HeadFile;
-use super::{Appended, Ask, Shared, Stamped};
+use super::open::Identity;
+use super::renewal::{self, Renewed};
+use super::{Appended, Ask, Job, Renew, Renewal, Shared, Stamped};
 use crate::clock::Clock;
 use crate::cursor::Feed;
-use crate::kind::Derived;
-use crate::store::log::{ChainRow, EventEntry, Tip};
-use crate::time::{self, Anchor, Quality, Reading, Trust};
+use crate::place::{NewRow, Place, put};
+use crate::time::Quality;
 use crate::{AttendanceError, kind, store};
 
 /// Tries to write when the database does not answer, each after twice the time of the one before.
@@ -27,62 +28,27 @@ const FIRST_WAIT: Duration = Duration::from_millis(50);
 /// How far a time server's time may be off.
 const NTP_ERROR_US: i64 = 1_000_000;
 
-/// Makes the rows of events that were in a log before.
-pub(crate) struct Rewriter {
-    place: Place,
-}
-
-impl Rewriter {
-    pub fn new(terminal_id: TerminalId) -> Self {
-        Self { place: Place::new(LogId::from_bytes([0; 16]), terminal_id) }
-    }
-
-    /// The row of an event as number `tip.head` with the hash that it had.
-    pub fn entry(&mut self, tip: &Tip, position: i64, bytes: &[u8], damage: i64) -> EventEntry {
-        if self.place.log_id != tip.log_id {
-            self.place = Place::new(tip.log_id, self.place.terminal_id);
-        }
-        let entry = entry(&mut self.place, tip, position, bytes, &kind::derive(bytes));
-        EventEntry { damage, ..entry }
-    }
-}
-
-impl Place {
-    /// The beginning of a log.
-    pub fn new(log_id: LogId, terminal_id: TerminalId) -> Self {
-        let floor = UtcInstant::from_micros(0);
-        Self { log_id, terminal_id, anchors: Vec::new(), anchor_seq: None, last: None, floor }
-    }
-}
-
-/// Where the next event goes, and what its time is derived from.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub log_id: LogId,
-    pub terminal_id: TerminalId,
-    /// Anchors of the boot of `last`, and the number of the event of the newest.
-    pub anchors: Vec<Anchor>,
-    pub anchor_seq: Option<i64>,
-    /// The newest event's reading and its corrected time.
-    pub last: Option<(Reading, i64)>,
-    /// The latest time that was known by an anchor.
-    pub floor: UtcInstant,
-}
-
 /// What was committed.
 pub(super) struct Written {
     pub appended: Vec<Appended>,
     pub feed: Feed,
-    pub tip: Tip,
     /// Events that are new; the others were in the log already.
     pub fresh: i64,
 }
 
+/// What the writer does next.
+struct Turn {
+    asks: Vec<Ask>,
+    /// After them.
+    renewal: Option<Renewal>,
+}
+
 pub(super) struct Writer {
     pub db: Db,
+    pub identity: Identity,
     pub place: Place,
     pub clock: Arc<dyn Clock>,
-    pub queue: mpsc::Receiver<Ask>,
+    pub queue: mpsc::Receiver<Job>,
     pub shared: Arc<Shared>,
     pub stop: CancellationToken,
     pub head_file: Option<HeadFile>,
@@ -91,8 +57,13 @@ pub(super) struct Writer {
 
 impl Writer {
     pub async fn run(mut self) {
-        while let Some(asks) = self.next().await {
+        while let Some(Turn { asks, renewal }) = self.next().await {
             if !self.write_kept().await || !self.write(asks).await {
+                break;
+            }
+            if let Some(renewal) = renewal
+                && !self.renew(renewal).await
+            {
                 break;
             }
             self.look_at_ballast();
@@ -108,26 +79,33 @@ impl Writer {
 
     /// Waits for events; gives all that are there, or none when it is time to look at what is kept. `None`: stopped, and
     /// every event that was asked for is written or refused.
-    async fn next(&mut self) -> Option<Vec<Ask>> {
+    async fn next(&mut self) -> Option<Turn> {
         let has_work = self.shared.health.borrow().kept > 0 || self.ballast.is_gone();
         let first = tokio::select! {
             () = self.stop.cancelled() => {
                 self.queue.close();
                 Some(self.queue.recv().await?)
             }
-            ask = self.queue.recv() => Some(ask?),
+            job = self.queue.recv() => Some(job?),
             () = self.shared.wake.notified() => None,
             () = tokio::time::sleep(Duration::from_millis(limits::LOG_RETRY_MS)), if has_work => None,
         };
-        let mut asks: Vec<Ask> = first.into_iter().collect();
-        let mut events: usize = asks.iter().map(|ask| ask.events.len()).sum();
-        while events < limits::LOG_BATCH_EVENTS
-            && let Ok(ask) = self.queue.try_recv()
-        {
-            events += ask.events.len();
-            asks.push(ask);
+        let mut turn = Turn { asks: Vec::new(), renewal: None };
+        let (mut next, mut events) = (first, 0);
+        loop {
+            match next {
+                Some(Job::Append(ask)) => {
+                    events += ask.events.len();
+                    turn.asks.push(ask);
+                }
+                Some(Job::Renew(renewal)) => {
+                    turn.renewal = Some(renewal);
+                    return Some(turn);
+                }
+                None => return Some(turn),
+            }
+            next = if events < limits::LOG_BATCH_EVENTS { self.queue.try_recv().ok() } else { None };
         }
-        Some(asks)
     }
 
     /// Writes what is kept in memory, before anything newer. Returns whether the log goes on.
@@ -174,6 +152,36 @@ impl Writer {
                 goes_on
             }
         }
+    }
+
+    /// Begins a new log and answers. Returns whether the log goes on.
+    async fn renew(&mut self, Renewal { what, reply }: Renewal) -> bool {
+        let renewed = match what {
+            Renew::Close => renewal::close(&self.db, &self.identity, &*self.clock, &self.place).await,
+            Renew::Supersede(log_id) => {
+                renewal::supersede(&self.db, &self.identity, &*self.clock, &self.place, log_id).await
+            }
+        };
+        let (answer, goes_on) = match renewed {
+            Ok(Renewed { place, position }) => {
+                self.place = place;
+                self.shared.log_id.send_replace(self.place.tip.log_id);
+                if let Some(head_file) = &mut self.head_file {
+                    head_file.write(&self.place.tip, self.place.floor, 0).await;
+                    head_file.sync().await;
+                }
+                self.shared.told(position);
+                (Ok(self.place.tip.log_id), true)
+            }
+            Err(AttendanceError::Store(error)) if !is_passing(&error, self.db.engine()) => {
+                let goes_on = self.fail(&error);
+                (Err(AttendanceError::LogFailed(error.to_string())), goes_on)
+            }
+            Err(error) => (Err(error), true),
+        };
+        // Whoever asked may be gone.
+        let _ = reply.send(answer);
+        goes_on
     }
 
     /// Keeps in memory what may be kept, and refuses the rest.
@@ -228,17 +236,17 @@ impl Writer {
         };
         self.clock.raise_floor(self.place.floor);
         if let Some(head_file) = &mut self.head_file {
-            head_file.write(&written.tip, self.place.floor, written.fresh).await;
+            head_file.write(&self.place.tip, self.place.floor, written.fresh).await;
         }
-        self.shared.position.send_replace(written.feed.position);
+        self.shared.told(written.feed.position);
         Ok(written.appended.into_iter().skip(usize::from(anchor.is_some())).collect())
     }
 
     /// An anchor, when the wall clock is right and this boot has had none for [`limits::CLOCK_ANCHOR_SECONDS`].
     fn due_anchor(&self) -> Option<Stamped> {
         let reading = self.clock.read();
-        let latest = self.place.anchors.iter().rfind(|anchor| anchor.boot_id == reading.boot_id);
-        let is_due = latest.is_none_or(|anchor| {
+        let latest = self.place.anchor_of(&reading.boot_id);
+        let is_due = latest.is_none_or(|(_, anchor)| {
             reading.boottime_us.saturating_sub(anchor.boottime_us) > limits::CLOCK_ANCHOR_SECONDS * 1_000_000
         });
         if reading.quality < Quality::Ntp || !is_due {
@@ -308,11 +316,15 @@ pub(super) async fn append(
     place: &mut Place,
     events: &[Stamped],
 ) -> Result<Written, StoreError> {
-    let mut tip = store::log::lock_tip(tx, db, place.log_id).await?;
+    let tip = store::log::lock_tip(tx, db, place.tip.log_id).await?;
+    if tip != place.tip {
+        // Another process has written to the log.
+        *place = Place::read(tx, tip, place.terminal_id).await?.with_floor(place.floor);
+    }
     let mut known = Vec::with_capacity(events.len());
     let mut fresh: Vec<&Stamped> = Vec::with_capacity(events.len());
     for event in events {
-        known.push(store::events::find(tx, event.event_id).await?);
+        known.push(store::events::find_of(tx, place.terminal_id, event.event_id).await?);
         if known.last().is_some_and(Option::is_none) && fresh.iter().all(|one| one.event_id != event.event_id)
         {
             fresh.push(event);
@@ -320,19 +332,14 @@ pub(super) async fn append(
     }
     let count = i64::try_from(fresh.len()).unwrap_or(i64::MAX);
     let feed = store::log::take_positions(tx, db, count).await?;
-    let mut entries = Vec::with_capacity(fresh.len());
-    for (position, event) in (feed.position - count + 1..).zip(fresh) {
-        tip = Tip { head: tip.head + 1, hash: tip.hash.after(&event.bytes), ..tip };
-        let entry = entry(place, &tip, position, &event.bytes, &event.derived);
-        store::log::insert_event(tx, &entry).await?;
-        entries.push(entry);
-    }
-    store::log::set_tip(tx, &tip).await?;
-    let had_anchor = place.anchor_seq;
-    if let Some(anchor) = entries.iter().find(|entry| kind::derive(&entry.bytes).anchor.is_some()) {
-        retime(tx, place, had_anchor.filter(|seq| *seq < anchor.seq), &anchor.boot_id).await?;
-        place.anchor_seq = entries.iter().rfind(|one| one.kind == anchor.kind).map(|one| one.seq);
-    }
+    let row = |event: &Stamped| NewRow {
+        bytes: event.bytes.clone(),
+        derived: event.derived.clone(),
+        damage: 0,
+        repeat_of: None,
+    };
+    let rows: Vec<NewRow> = fresh.into_iter().map(row).collect();
+    let entries = put(tx, place, feed.position - count + 1, &rows).await?;
     let appended = known.into_iter().zip(events).filter_map(|(known, event)| match known {
         Some(known) => Some(Appended {
             event_id: event.event_id,
@@ -348,85 +355,5 @@ pub(super) async fn append(
         }),
     });
     let appended = appended.collect();
-    Ok(Written { appended, feed, tip, fresh: count })
-}
-
-/// The row of an event at the end of the log; `place` moves on.
-fn entry(place: &mut Place, tip: &Tip, position: i64, bytes: &[u8], derived: &Derived) -> EventEntry {
-    if place.last.is_none_or(|(last, _)| last.boot_id != derived.reading.boot_id) {
-        place.anchors.clear();
-        place.anchor_seq = None;
-    }
-    if let Some(anchor) = derived.anchor.filter(|anchor| anchor.boot_id == derived.reading.boot_id) {
-        // Two are enough for what comes after them.
-        if place.anchors.len() == 2 {
-            place.anchors.remove(0);
-        }
-        place.anchors.push(anchor);
-    }
-    let corrected = time::at_the_end(&derived.reading, &place.anchors, place.last);
-    place.last = Some((derived.reading, corrected.us));
-    if corrected.trust != Trust::Estimated {
-        place.floor = place.floor.max(UtcInstant::from_micros(corrected.us));
-    }
-    EventEntry {
-        position,
-        log_id: place.log_id,
-        seq: tip.head,
-        hash: tip.hash,
-        bytes: bytes.to_vec(),
-        event_id: derived.event_id,
-        kind: derived.kind,
-        person_id: derived.person_id,
-        terminal_id: place.terminal_id,
-        boot_id: derived.reading.boot_id,
-        boottime_us: derived.reading.boottime_us,
-        wall_us: derived.reading.wall_us,
-        stamped_us: corrected.us,
-        time_trust: corrected.trust.number(),
-        at_us: derived.stated_us.unwrap_or(corrected.us),
-        damage: 0,
-    }
-}
-
-/// Corrects the times that a new anchor of this boot tells: back to the anchor before it, or to the last event of an
-/// earlier boot whose time is known.
-async fn retime(
-    tx: &mut Tx,
-    place: &Place,
-    anchor_seq: Option<i64>,
-    boot_id: &[u8; 16],
-) -> Result<(), StoreError> {
-    /// Rows read at once.
-    const PAGE: i64 = 1_000;
-    let (mut after, before) = match anchor_seq {
-        Some(seq) => (seq - 1, None),
-        None => match store::log::last_known_before_boot(tx, place.log_id, boot_id).await? {
-            Some((seq, us)) => (seq, Some(us)),
-            None => (0, None),
-        },
-    };
-    let mut rows: Vec<ChainRow> = Vec::new();
-    loop {
-        let page = store::log::chain_rows(tx, place.log_id, after, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = last.seq;
-        rows.extend(page);
-    }
-    let derived: Vec<_> = rows.iter().map(|row| kind::derive(&row.bytes)).collect();
-    let readings: Vec<Reading> = derived.iter().map(|one| one.reading).collect();
-    let anchors: Vec<Anchor> = derived.iter().filter_map(|one| one.anchor).collect();
-    let corrected = time::correct(&readings, &anchors, before);
-    for ((row, derived), corrected) in rows.into_iter().zip(&derived).zip(corrected) {
-        let new = ChainRow {
-            stamped_us: corrected.us,
-            time_trust: corrected.trust.number(),
-            at_us: derived.stated_us.unwrap_or(corrected.us),
-            ..row.clone()
-        };
-        if new != row {
-            store::log::set_derived(tx, place.log_id, &new).await?;
-        }
-    }
-    Ok(())
+    Ok(Written { appended, feed, fresh: count })
 }

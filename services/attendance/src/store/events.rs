@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 
 use crate::cursor::Feed;
 
-/// Which events; all that are set must hold.
+/// Which events; all that are set must hold. A person is looked for under every id that they have.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct EventFilter {
     pub person_id: Option<PersonId>,
@@ -83,26 +83,27 @@ pub(crate) struct EventPage {
     pub more: bool,
 }
 
-/// The next events after a position. A filter that would have to look through more than [`limits::EVENT_SCAN`] events
+/// The next events after a position. `people` are the ids of the filter's person. A filter that would have to look through more than [`limits::EVENT_SCAN`] events
 /// stops there; the page then says that there is more.
 pub(crate) async fn page(
     tx: &mut Tx,
     feed: &Feed,
     after: i64,
     filter: &EventFilter,
+    people: &[PersonId],
     size: usize,
 ) -> Result<EventPage, StoreError> {
     let horizon = match filter.looks_through() {
         true => feed.position.min(after.saturating_add(limits::EVENT_SCAN)),
         false => feed.position,
     };
-    let sql = page_statement(filter);
+    let sql = page_statement(filter, people.len());
     let mut rows: Vec<EventRow> = on!(tx, connection => {
         let mut query = sqlx::query_as(AssertSqlSafe(sql))
             .bind(after)
             .bind(horizon)
             .bind(i64::try_from(size).unwrap_or(i64::MAX - 1).saturating_add(1));
-        if let Some(person_id) = &filter.person_id {
+        for person_id in people {
             query = query.bind(person_id.as_bytes());
         }
         if let Some(terminal_id) = &filter.terminal_id {
@@ -124,18 +125,21 @@ pub(crate) async fn page(
 }
 
 /// Made of constants and numbers alone; values are bound.
-fn page_statement(filter: &EventFilter) -> String {
+fn page_statement(filter: &EventFilter, people: usize) -> String {
     let mut sql = "select position, log_id, seq, bytes, event_id, terminal_id, at_us, time_trust, damage
-        from attendance_event where position > $1 and position <= $2"
+        from attendance_event where position > $1 and position <= $2 and repeat_of is null"
         .to_owned();
+    if people > 0 {
+        let places: Vec<String> = (4..people + 4).map(|place| format!("${place}")).collect();
+        sql.push_str(&format!(" and person_id in ({})", places.join(", ")));
+    }
     let conditions = [
-        filter.person_id.is_some().then_some("person_id ="),
         filter.terminal_id.is_some().then_some("terminal_id ="),
         filter.from_us.is_some().then_some("at_us >="),
         filter.until_us.is_some().then_some("at_us <"),
     ];
     for (index, condition) in conditions.into_iter().flatten().enumerate() {
-        sql.push_str(&format!(" and {condition} ${}", index + 4));
+        sql.push_str(&format!(" and {condition} ${}", index + 4 + people));
     }
     if !filter.kinds.is_empty() {
         let kinds: Vec<String> = filter.kinds.iter().map(i64::to_string).collect();
@@ -143,6 +147,25 @@ fn page_statement(filter: &EventFilter) -> String {
     }
     sql.push_str(" order by position limit $3");
     sql
+}
+
+/// The event of a terminal with this id.
+pub(crate) async fn find_of(
+    tx: &mut Tx,
+    terminal_id: TerminalId,
+    event_id: EventId,
+) -> Result<Option<StoredEvent>, StoreError> {
+    let row: Option<EventRow> = on!(tx, connection => {
+        sqlx::query_as(
+            "select position, log_id, seq, bytes, event_id, terminal_id, at_us, time_trust, damage
+                from attendance_event where event_id = $1 and terminal_id = $2 order by position limit 1",
+        )
+        .bind(event_id.as_bytes())
+        .bind(terminal_id.as_bytes())
+        .fetch_optional(connection)
+        .await
+    })?;
+    row.map(EventRow::event).transpose()
 }
 
 /// The event with this id, in whichever log it was stored first.

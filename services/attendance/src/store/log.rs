@@ -1,6 +1,6 @@
 //! Statements about logs, their chains and the feed.
 
-use rollcall_core::{EventId, LogId, PersonId, TerminalId};
+use rollcall_core::{LogId, TerminalId};
 use rollcall_store::{Db, StoreError, Tx, dialect, on};
 
 use crate::chain::ChainHash;
@@ -27,6 +27,8 @@ pub(crate) struct LogEntry {
     pub is_current: bool,
     pub opened_us: i64,
     pub reason: String,
+    /// Its events were moved into another log.
+    pub is_superseded: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -44,6 +46,7 @@ struct LogRow {
     is_current: i64,
     opened_us: i64,
     reason: String,
+    is_superseded: i64,
 }
 
 impl LogRow {
@@ -71,6 +74,7 @@ impl LogRow {
             is_current: self.is_current != 0,
             opened_us: self.opened_us,
             reason: self.reason,
+            is_superseded: self.is_superseded != 0,
         })
     }
 }
@@ -93,7 +97,7 @@ pub(crate) async fn logs(tx: &mut Tx, db: &Db, terminal_id: TerminalId) -> Resul
     let rows: Vec<LogRow> = on!(tx, connection => {
         sqlx::query_as(
             "select log_id, terminal_id, hw_id, parent_log_id, parent_head, parent_hash, first_seq, before_hash, head,
-                    head_hash, is_current, opened_us, reason
+                    head_hash, is_current, opened_us, reason, is_superseded
                 from attendance_log where terminal_id = $1 order by opened_us, log_id",
         )
         .bind(terminal_id.as_bytes())
@@ -102,6 +106,17 @@ pub(crate) async fn logs(tx: &mut Tx, db: &Db, terminal_id: TerminalId) -> Resul
     })?;
     let entries: Option<Vec<LogEntry>> = rows.into_iter().map(LogRow::entry).collect();
     entries.ok_or_else(|| damaged(db, "the row of a log has a value of the wrong length"))
+}
+
+/// A terminal's current log is not the current one any more.
+pub(crate) async fn retire_current(tx: &mut Tx, terminal_id: TerminalId) -> Result<(), StoreError> {
+    on!(tx, connection => {
+        sqlx::query("update attendance_log set is_current = 0 where terminal_id = $1 and is_current = 1")
+            .bind(terminal_id.as_bytes())
+            .execute(connection)
+            .await
+            .map(|_| ())
+    })
 }
 
 /// The last entry of every log.
@@ -120,18 +135,15 @@ pub(crate) async fn tips(tx: &mut Tx) -> Result<Vec<Tip>, StoreError> {
     })
 }
 
+/// Adds a log.
+///
+/// [`StoreError::Conflict`] when it is current and the terminal has another that is.
 pub(crate) async fn insert_log(tx: &mut Tx, log: &LogEntry) -> Result<(), StoreError> {
     on!(tx, connection => {
-        if log.is_current {
-            sqlx::query("update attendance_log set is_current = 0 where terminal_id = $1 and is_current = 1")
-                .bind(log.terminal_id.as_bytes())
-                .execute(&mut *connection)
-                .await?;
-        }
         sqlx::query(
             "insert into attendance_log (log_id, terminal_id, hw_id, parent_log_id, parent_head, parent_hash, first_seq,
-                    before_hash, head, head_hash, is_current, opened_us, reason)
-                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+                    before_hash, head, head_hash, is_current, opened_us, reason, is_superseded)
+                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
         )
         .bind(log.tip.log_id.as_bytes())
         .bind(log.terminal_id.as_bytes())
@@ -146,6 +158,23 @@ pub(crate) async fn insert_log(tx: &mut Tx, log: &LogEntry) -> Result<(), StoreE
         .bind(i64::from(log.is_current))
         .bind(log.opened_us)
         .bind(&log.reason)
+        .bind(i64::from(log.is_superseded))
+        .execute(connection)
+        .await
+        .map(|_| ())
+    })
+}
+
+/// A log whose events were moved away: it is not written to any more, and begins after its end.
+pub(crate) async fn supersede(tx: &mut Tx, tip: &Tip) -> Result<(), StoreError> {
+    on!(tx, connection => {
+        sqlx::query(
+            "update attendance_log set is_superseded = 1, is_current = 0, first_seq = $2 + 1, before_hash = $3
+                where log_id = $1",
+        )
+        .bind(tip.log_id.as_bytes())
+        .bind(tip.head)
+        .bind(tip.hash.as_bytes())
         .execute(connection)
         .await
         .map(|_| ())
@@ -190,17 +219,6 @@ pub(crate) async fn set_tip(tx: &mut Tx, tip: &Tip) -> Result<(), StoreError> {
             .execute(connection)
             .await
             .map(|_| ())
-    })
-}
-
-/// The hash of one entry; `None` when it is not kept.
-pub(crate) async fn hash_at(tx: &mut Tx, log_id: LogId, seq: i64) -> Result<Option<Vec<u8>>, StoreError> {
-    on!(tx, connection => {
-        sqlx::query_scalar("select hash from attendance_event where log_id = $1 and seq = $2")
-            .bind(log_id.as_bytes())
-            .bind(seq)
-            .fetch_optional(connection)
-            .await
     })
 }
 
@@ -269,179 +287,7 @@ pub(crate) async fn take_positions(tx: &mut Tx, db: &Db, count: i64) -> Result<F
     row.and_then(FeedRow::feed).ok_or_else(|| damaged(db, "the feed's row is gone"))
 }
 
-/// An event as it is written.
-#[derive(Clone, Debug)]
-pub(crate) struct EventEntry {
-    pub position: i64,
-    pub log_id: LogId,
-    pub seq: i64,
-    pub hash: ChainHash,
-    pub bytes: Vec<u8>,
-    pub event_id: Option<EventId>,
-    pub kind: i64,
-    pub person_id: Option<PersonId>,
-    pub terminal_id: TerminalId,
-    pub boot_id: [u8; 16],
-    pub boottime_us: i64,
-    pub wall_us: i64,
-    pub stamped_us: i64,
-    pub time_trust: i64,
-    pub at_us: i64,
-    pub damage: i64,
-}
-
-pub(crate) async fn insert_event(tx: &mut Tx, event: &EventEntry) -> Result<(), StoreError> {
-    on!(tx, connection => {
-        sqlx::query(
-            "insert into attendance_event (position, log_id, seq, hash, bytes, event_id, kind, person_id, terminal_id,
-                    boot_id, boottime_us, wall_us, stamped_us, time_trust, at_us, damage)
-                values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-        )
-        .bind(event.position)
-        .bind(event.log_id.as_bytes())
-        .bind(event.seq)
-        .bind(event.hash.as_bytes())
-        .bind(&event.bytes[..])
-        .bind(event.event_id.as_ref().map(EventId::as_bytes))
-        .bind(event.kind)
-        .bind(event.person_id.as_ref().map(PersonId::as_bytes))
-        .bind(event.terminal_id.as_bytes())
-        .bind(&event.boot_id[..])
-        .bind(event.boottime_us)
-        .bind(event.wall_us)
-        .bind(event.stamped_us)
-        .bind(event.time_trust)
-        .bind(event.at_us)
-        .bind(event.damage)
-        .execute(connection)
-        .await
-        .map(|_| ())
-    })
-}
-
-/// What is read of a log's rows to check them and to derive them anew.
-#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
-pub(crate) struct ChainRow {
-    pub position: i64,
-    pub seq: i64,
-    pub hash: Vec<u8>,
-    pub bytes: Vec<u8>,
-    pub event_id: Option<Vec<u8>>,
-    pub kind: i64,
-    pub person_id: Option<Vec<u8>>,
-    pub terminal_id: Vec<u8>,
-    pub boot_id: Option<Vec<u8>>,
-    pub boottime_us: i64,
-    pub wall_us: i64,
-    pub stamped_us: i64,
-    pub time_trust: i64,
-    pub at_us: i64,
-    pub damage: i64,
-}
-
-/// Rows of a log after number `after`, in order.
-pub(crate) async fn chain_rows(
-    tx: &mut Tx,
-    log_id: LogId,
-    after: i64,
-    limit: i64,
-) -> Result<Vec<ChainRow>, StoreError> {
-    on!(tx, connection => {
-        sqlx::query_as(
-            "select position, seq, hash, bytes, event_id, kind, person_id, terminal_id, boot_id, boottime_us, wall_us,
-                    stamped_us, time_trust, at_us, damage
-                from attendance_event where log_id = $1 and seq > $2 order by seq limit $3",
-        )
-        .bind(log_id.as_bytes())
-        .bind(after)
-        .bind(limit)
-        .fetch_all(connection)
-        .await
-    })
-}
-
-/// Where an event is, as its row has it.
-#[derive(sqlx::FromRow)]
-pub(crate) struct PlaceRow {
-    pub position: i64,
-    pub log_id: Vec<u8>,
-    pub seq: i64,
-    /// Read so that the row is, and not an index that has all but this.
-    #[allow(dead_code, reason = "see above")]
-    pub damage: i64,
-}
-
-/// The events of every log after a position and up to another, in the order of positions.
-pub(crate) async fn places(
-    tx: &mut Tx,
-    after: i64,
-    through: i64,
-    limit: i64,
-) -> Result<Vec<PlaceRow>, StoreError> {
-    on!(tx, connection => {
-        sqlx::query_as(
-            "select position, log_id, seq, damage from attendance_event
-                where position > $1 and position <= $2 order by position limit $3",
-        )
-        .bind(after)
-        .bind(through)
-        .bind(limit)
-        .fetch_all(connection)
-        .await
-    })
-}
-
-/// Writes what is derived of one event.
-pub(crate) async fn set_derived(tx: &mut Tx, log_id: LogId, row: &ChainRow) -> Result<(), StoreError> {
-    on!(tx, connection => {
-        sqlx::query(
-            "update attendance_event set event_id = $3, kind = $4, person_id = $5, boot_id = $6, boottime_us = $7,
-                    wall_us = $8, stamped_us = $9, time_trust = $10, at_us = $11, damage = $12, terminal_id = $13
-                where log_id = $1 and seq = $2",
-        )
-        .bind(log_id.as_bytes())
-        .bind(row.seq)
-        .bind(row.event_id.as_deref())
-        .bind(row.kind)
-        .bind(row.person_id.as_deref())
-        .bind(row.boot_id.as_deref())
-        .bind(row.boottime_us)
-        .bind(row.wall_us)
-        .bind(row.stamped_us)
-        .bind(row.time_trust)
-        .bind(row.at_us)
-        .bind(row.damage)
-        .bind(&row.terminal_id[..])
-        .execute(connection)
-        .await
-        .map(|_| ())
-    })
-}
-
-/// The number and time of the last event of another boot than this whose time is known.
-pub(crate) async fn last_known_before_boot(
-    tx: &mut Tx,
-    log_id: LogId,
-    boot_id: &[u8; 16],
-) -> Result<Option<(i64, i64)>, StoreError> {
-    on!(tx, connection => {
-        sqlx::query_as(
-            "select seq, stamped_us from attendance_event
-                where log_id = $1 and time_trust <> 3 and boot_id <> $2 order by seq desc limit 1",
-        )
-        .bind(log_id.as_bytes())
-        .bind(&boot_id[..])
-        .fetch_optional(connection)
-        .await
-    })
-}
-
-/// How many events there are.
-pub(crate) async fn count(tx: &mut Tx) -> Result<i64, StoreError> {
-    on!(tx, connection => sqlx::query_scalar("select count(*) from attendance_event").fetch_one(connection).await)
-}
-
-/// Deletes a log's events up to number `through`; the hash before the rest stays known.
+/// Deletes a log's events up to number `through`, which is not past its end; the hash before the rest stays known.
 pub(crate) async fn prune(tx: &mut Tx, log_id: LogId, through: i64) -> Result<(), StoreError> {
     on!(tx, connection => {
         sqlx::query(

@@ -269,16 +269,6 @@ pub(crate) async fn lines_of(
     parsed(rows, "attendance_line", LineRow::parse)
 }
 
-/// The position of an event in this program's order.
-pub(crate) async fn position(tx: &mut Tx, event: EventId) -> Result<Option<i64>, StoreError> {
-    on!(tx, connection => {
-        sqlx::query_scalar("select min(position) from attendance_event where event_id = $1")
-            .bind(event.as_bytes())
-            .fetch_one(connection)
-            .await
-    })
-}
-
 /// Gives `take` every passage of anybody at or after `from` and before `to` that is stored up to `through`.
 pub(crate) async fn passages(
     tx: &mut Tx,
@@ -294,6 +284,7 @@ pub(crate) async fn passages(
             sqlx::query_as(
                 "select position, bytes, terminal_id, at_us from attendance_event
                     where (at_us, position) > ($1, $2) and at_us < $3 and kind in (1, 2) and position <= $4
+                        and repeat_of is null
                     order by at_us, position limit $5",
             )
             .bind(after.0)
@@ -314,6 +305,7 @@ pub(crate) async fn passages(
             sqlx::query_as(
                 "select position, bytes, terminal_id, at_us from attendance_event
                     where (at_us, position) > ($1, $2) and at_us < $3 and kind = 6 and position <= $4
+                        and repeat_of is null
                     order by at_us, position limit $5",
             )
             .bind(after.0)
@@ -334,52 +326,56 @@ pub(crate) async fn passages(
     }
 }
 
-/// The passages of one person at or after `from` and before `to`, by time.
+/// The passages of one person, under any of their ids, at or after `from` and before `to`, by time.
 pub(crate) async fn passages_of(
     tx: &mut Tx,
-    person: PersonId,
+    ids: &[PersonId],
     from: UtcInstant,
     to: UtcInstant,
 ) -> Result<Vec<Passage>, StoreError> {
-    let rows: Vec<EventRow> = on!(tx, connection => {
-        sqlx::query_as(
-            "select position, bytes, terminal_id, at_us from attendance_event
-                where person_id = $1 and at_us >= $2 and at_us < $3
-                    and (kind = $4 or (kind in (1, 2) and at_us < $5))",
-        )
-        .bind(person.as_bytes())
-        .bind(from.micros())
-        .bind(to.micros().saturating_add(RECORDED_LATER_US))
-        .bind(RECORDED_MANUALLY)
-        .bind(to.micros())
-        .fetch_all(connection)
-        .await
-    })?;
-    let mut passages: Vec<Passage> = rows
-        .into_iter()
-        .filter_map(passage)
-        .map(|(_, passage)| passage)
-        .filter(|passage| (from..to).contains(&passage.time))
-        .collect();
+    let mut passages: Vec<Passage> = Vec::new();
+    for id in ids {
+        let rows: Vec<EventRow> = on!(tx, connection => {
+            sqlx::query_as(
+                "select position, bytes, terminal_id, at_us from attendance_event
+                    where person_id = $1 and at_us >= $2 and at_us < $3
+                        and (kind = $4 or (kind in (1, 2) and at_us < $5)) and repeat_of is null",
+            )
+            .bind(id.as_bytes())
+            .bind(from.micros())
+            .bind(to.micros().saturating_add(RECORDED_LATER_US))
+            .bind(RECORDED_MANUALLY)
+            .bind(to.micros())
+            .fetch_all(connection)
+            .await
+        })?;
+        let found = rows.into_iter().filter_map(passage).map(|(_, passage)| passage);
+        passages.extend(found.filter(|passage| (from..to).contains(&passage.time)));
+    }
     passages.sort_by_key(|passage| (passage.time, passage.position));
     Ok(passages)
 }
 
-/// Every amendment of a person's marks, each with its session.
+/// Every amendment of a person's marks, under any of their ids, each with its session, in the order of their storing.
 pub(crate) async fn amendments_of(
     tx: &mut Tx,
-    person: PersonId,
+    ids: &[PersonId],
 ) -> Result<Vec<(SessionName, Amendment)>, StoreError> {
-    let rows: Vec<EventRow> = on!(tx, connection => {
-        sqlx::query_as(
-            "select position, bytes, terminal_id, at_us from attendance_event
-                where person_id = $1 and kind = 7 order by position",
-        )
-        .bind(person.as_bytes())
-        .fetch_all(connection)
-        .await
-    })?;
-    Ok(rows.into_iter().filter_map(amendment).collect())
+    let mut amendments: Vec<EventRow> = Vec::new();
+    for id in ids {
+        let rows: Vec<EventRow> = on!(tx, connection => {
+            sqlx::query_as(
+                "select position, bytes, terminal_id, at_us from attendance_event
+                    where person_id = $1 and kind = 7 and repeat_of is null order by position",
+            )
+            .bind(id.as_bytes())
+            .fetch_all(connection)
+            .await
+        })?;
+        amendments.extend(rows);
+    }
+    amendments.sort_by_key(|row| row.position);
+    Ok(amendments.into_iter().filter_map(amendment).collect())
 }
 
 /// The passage in an event. `None` for what is none, or cannot be read: it is stored, and counts for nobody.

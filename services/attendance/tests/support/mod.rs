@@ -100,6 +100,12 @@ pub async fn service(db: &Db, clock: Arc<TestClock>) -> Attendance {
     opened(log, db.clone()).await
 }
 
+/// The service over a log in a database that has the site too: a hub's.
+pub async fn service_in(log: Log) -> Attendance {
+    let db = log.db().clone();
+    opened(log, db).await
+}
+
 /// A folder for the owner alone, as a data folder must be.
 pub fn folder() -> TempDir {
     let owner = std::fs::Permissions::from_mode(0o700);

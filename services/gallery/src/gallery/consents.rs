@@ -1,11 +1,11 @@
 //! Consent, and what ends with it.
 
 use rollcall_core::{ConsentId, PersonId, UtcInstant, limits};
-use rollcall_store::Tx;
+use rollcall_store::{Engine, Tx};
 
 use super::{Gallery, Retry, retry};
 use crate::consent::{Consent, Said};
-use crate::store::{changes, consents, id, people, templates};
+use crate::store::{changes, consents, id, people, rows, templates};
 use crate::{ConsentState, GalleryError};
 
 /// People whose standing is looked at in one transaction.
@@ -75,7 +75,7 @@ impl Gallery {
         loop {
             let gallery = self.clone();
             let write = async move {
-                let mut tx = gallery.begin().await?;
+                let mut tx = gallery.begin_upkeep().await?;
                 let ended = consents::ended(&mut tx, now, BATCH).await?;
                 for person in &ended {
                     gallery.settle(&mut tx, *person, now).await?;
@@ -87,6 +87,10 @@ impl Gallery {
             if self.shared.writes.run(write).await? {
                 break;
             }
+        }
+        if self.shared.db.engine() == Engine::Postgres {
+            // Another process may have erased somebody.
+            self.keep_away(now).await?;
         }
         self.sweep(now).await
     }
@@ -101,13 +105,17 @@ impl Gallery {
     ) -> Result<bool, GalleryError> {
         let standing = consents::face_until(tx, person, &self.zone(), now).await?;
         let removed = if standing.allows_face() { 0 } else { templates::delete_of(tx, person).await? };
+        if removed > 0 && !self.is_hub() {
+            // What a hub told of them has the templates too. At a hub the row is made anew at the commit.
+            rows::blank(tx, person).await?;
+        }
         let moved = consents::set_standing(tx, person, standing.until).await?;
         Ok(moved || removed > 0)
     }
 
     /// Settles everybody with a ledger, when the zone is not the one that was reckoned in before.
     pub(super) async fn reckon_in(&self, zone: String, now: UtcInstant) -> Result<(), GalleryError> {
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_upkeep().await?;
         let before = changes::set_zone(&mut tx, &zone).await?;
         if before.as_ref() == Some(&zone) {
             return Ok(());
@@ -122,6 +130,11 @@ impl Gallery {
                     changes::record(&mut tx, person, false, now).await?;
                 }
             }
+        }
+        if self.is_hub() {
+            // Their last day ends at another moment, which their terminals are to be told.
+            let leaving = rows::leaving(&mut tx).await?;
+            changes::record_many(&mut tx, &leaving, false, now).await?;
         }
         self.commit(tx).await
     }

@@ -1,12 +1,12 @@
 //! Credentials.
 
-use rollcall_core::{CredentialId, PersonId, SiteDay, UtcInstant, limits};
+use rollcall_core::{CredentialId, PersonId, UtcInstant, limits};
 use rollcall_store::Tx;
 
 use super::{Gallery, Retry, retry};
 use crate::GalleryError;
 use crate::credential::{
-    self, Credential, CredentialHolder, CredentialKind, badge, badge_id, card, chosen_pin, pin_digits,
+    self, Credential, CredentialHolder, CredentialKind, Leaving, badge, badge_id, card, chosen_pin, pin_digits,
     random_pin, verifier,
 };
 use crate::keys::Key;
@@ -117,25 +117,42 @@ impl Gallery {
         presented: &str,
         now: UtcInstant,
     ) -> Result<Option<CredentialHolder>, GalleryError> {
-        let key = &self.shared.keys.credentials;
         let mut tx = self.shared.db.read().await?;
-        let found = match kind {
-            CredentialKind::Badge => match badge_id(key, presented) {
-                Some(credential) => credentials::get(&mut tx, credential).await?,
-                None => None,
-            },
-            CredentialKind::Pin | CredentialKind::Card => {
-                credentials::by_verifier(&mut tx, kind, &verifier(key, kind, presented.as_bytes())).await?
+        // The hub's key for its people, the own one for those of this device.
+        let hubs = if self.is_hub() { None } else { self.hubs_credential_key(&mut tx).await? };
+        let mut found = None;
+        for key in hubs.iter().chain([&self.shared.keys.credentials]) {
+            found = presented_as(&mut tx, key, kind, presented).await?;
+            if found.is_some() {
+                break;
             }
-        };
+        }
         let today = self.zone().day(now);
-        let found = found.filter(|(credential, _)| credential.kind == kind);
-        Ok(found.map(|(credential, leave): (Credential, Option<SiteDay>)| CredentialHolder {
+        Ok(found.map(|(credential, leaving)| CredentialHolder {
             person: credential.person,
             credential: credential.id,
-            state: credential::state(credential.revoked.is_some(), leave, today),
+            state: credential::state(credential.revoked.is_some(), leaving, today, now),
         }))
     }
+}
+
+/// The credential that this is under a key, and when its holder is let in no more.
+async fn presented_as(
+    tx: &mut Tx,
+    key: &Key,
+    kind: CredentialKind,
+    presented: &str,
+) -> Result<Option<(Credential, Leaving)>, GalleryError> {
+    let found = match kind {
+        CredentialKind::Badge => match badge_id(key, presented) {
+            Some(credential) => credentials::get(tx, credential).await?,
+            None => None,
+        },
+        CredentialKind::Pin | CredentialKind::Card => {
+            credentials::by_verifier(tx, kind, &verifier(key, kind, presented.as_bytes())).await?
+        }
+    };
+    Ok(found.filter(|(credential, _)| credential.kind == kind))
 }
 
 /// What is stored of a new credential, what its holder is told, and how a random PIN was made.

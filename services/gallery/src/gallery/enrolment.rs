@@ -52,7 +52,7 @@ impl Gallery {
     /// # Errors
     /// [`GalleryError::ConsentMissing`]; no such person; the database.
     pub async fn may_enrol(&self, person: PersonId, now: UtcInstant) -> Result<(), GalleryError> {
-        let mut tx = self.shared.db.read().await?;
+        let mut tx = self.read_to_change().await?;
         self.demand_consent(&mut tx, person, now).await
     }
 
@@ -68,7 +68,7 @@ impl Gallery {
         checked_size(&picture)?;
         let hashed = picture.clone();
         let picture_sha256 = off_runtime(move || Sha256::digest(&hashed).into()).await?;
-        let mut tx = self.shared.db.read().await?;
+        let mut tx = self.read_to_change().await?;
         self.demand_consent(&mut tx, person, now).await?;
         let remembered = recall(&mut tx, &recogniser, person, &picture_sha256, options.accept_look_alike);
         if let Some(remembered) = remembered.await?.filter(|_| !options.validate_only) {

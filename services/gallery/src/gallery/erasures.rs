@@ -1,16 +1,17 @@
 //! Erasure: the ledger first, then the database, then the bytes that the database has left behind.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use rollcall_core::{ErasureId, PersonId, UtcInstant};
-use rollcall_store::{StoreError, Tx, checkpoint, vacuum};
+use rollcall_store::{Engine, StoreError, Tx, checkpoint, vacuum};
 
 use super::Gallery;
 use crate::GalleryError;
-use crate::erasure::{Entry, Erasure, Ledger};
+use crate::erasure::{Entry, Erasure, Ledger, Removal};
 use crate::keys::Keys;
-use crate::store::{changes, erasures, people};
+use crate::store::{changes, erasures, people, proposals, replica};
 
 impl Gallery {
     /// Removes a person for ever. When it returns, nothing of them is in the database; the answer says whether also the
@@ -21,7 +22,7 @@ impl Gallery {
     pub async fn erase_person(&self, person: PersonId, now: UtcInstant) -> Result<Erasure, GalleryError> {
         let gallery = self.clone();
         let write = async move {
-            let mut tx = gallery.shared.db.read().await?;
+            let mut tx = gallery.read_to_change().await?;
             let done = erasures::of(&mut tx, person).await?;
             if done.is_none() && !people::exists(&mut tx, person).await? {
                 return Err(GalleryError::NotFound { name: person.name() });
@@ -29,15 +30,14 @@ impl Gallery {
             // Its moment must not outlast the sweep.
             drop(tx);
             if done.is_none() {
+                let devices = gallery.devices().await?;
                 let entry = gallery.write_ledger(person, now).await?;
                 let mut tx = gallery.begin().await?;
-                gallery.remove(&mut tx, &entry, now).await?;
+                gallery.remove(&mut tx, &entry, &devices, now).await?;
                 gallery.commit(tx).await?;
-                tracing::info!(erasure = %entry.erasure, "a person was erased");
+                tracing::info!(erasure = %entry.removal.erasure, "a person was erased");
             }
-            if let Err(error) = gallery.sweep(now).await {
-                tracing::warn!(%error, "what was erased is not yet swept from the file; it is tried again");
-            }
+            gallery.sweep_or_later(now).await;
             let erasure = erasures::of(&mut gallery.shared.db.read().await?, person).await?;
             erasure.ok_or(GalleryError::Damaged("an erasure"))
         };
@@ -63,22 +63,36 @@ impl Gallery {
     }
 
     /// Removes everybody who is in the ledger and not yet in the erasures of the database, which may be an older copy.
+    /// Where several processes have a ledger each, what the others have removed is written into this one.
     pub(super) async fn keep_away(&self, now: UtcInstant) -> Result<(), GalleryError> {
-        let entries = {
-            let ledger = self.shared.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-            ledger.entries().to_vec()
-        };
+        let devices = self.devices().await?;
         let gallery = self.clone();
         let write = async move {
-            let mut tx = gallery.begin().await?;
-            let known = erasures::all(&mut tx).await?.len();
-            // The first lines are the known ones: `open_ledger` has compared them.
-            for entry in entries.iter().skip(known) {
-                gallery.remove(&mut tx, entry, now).await?;
+            let known = erasures::all(&mut gallery.shared.db.read().await?).await?;
+            if gallery.shared.db.engine() == Engine::Postgres {
+                gallery.take_into_ledger(known.iter().map(|(_, erasure)| erasure.removal()).collect()).await?;
+            }
+            let known: HashSet<PersonId> = known.iter().map(|(_, erasure)| erasure.person).collect();
+            let entries = gallery.ledger_entries();
+            let missing = entries.iter().filter(|entry| !known.contains(&entry.removal.person));
+            let missing: Vec<&Entry> = missing.collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let mut tx = gallery.begin_upkeep().await?;
+            for entry in missing {
+                gallery.remove(&mut tx, entry, &devices, now).await?;
             }
             gallery.commit(tx).await
         };
         self.shared.writes.run(write).await
+    }
+
+    /// Sweeps, and says so when that has to wait.
+    pub(super) async fn sweep_or_later(&self, now: UtcInstant) {
+        if let Err(error) = self.sweep(now).await {
+            tracing::warn!(%error, "what was erased is not yet swept from the file; it is tried again");
+        }
     }
 
     /// Frees the file of what was deleted from it, and notes that the erasures have taken effect on this device. Does
@@ -97,7 +111,7 @@ impl Gallery {
         }
         vacuum(&shared.db).await?;
         checkpoint(&shared.db).await?;
-        let mut tx = self.begin().await?;
+        let mut tx = self.begin_upkeep().await?;
         erasures::confirm(&mut tx, &pending, &shared.device, now).await?;
         self.commit(tx).await
     }
@@ -112,30 +126,67 @@ impl Gallery {
         tokio::task::spawn_blocking(append).await.map_err(|_| StoreError::Panicked)?
     }
 
-    async fn remove(&self, tx: &mut Tx, entry: &Entry, now: UtcInstant) -> Result<(), GalleryError> {
-        if erasures::of(tx, entry.person).await?.is_some() {
+    /// Writes removals into the ledger, and gives the lines of those that were not in it.
+    pub(super) async fn take_into_ledger(&self, removals: Vec<Removal>) -> Result<Vec<Entry>, GalleryError> {
+        let gallery = self.clone();
+        let take = move || {
+            let mut ledger = gallery.shared.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            ledger.take(&removals)
+        };
+        tokio::task::spawn_blocking(take).await.map_err(|_| StoreError::Panicked)?
+    }
+
+    /// Every line of the ledger of this device.
+    pub(super) fn ledger_entries(&self) -> Vec<Entry> {
+        self.shared.ledger.lock().unwrap_or_else(PoisonError::into_inner).entries().to_vec()
+    }
+
+    /// Removes a person who is in the ledger, wherever they are, to be confirmed by these devices.
+    pub(super) async fn remove(
+        &self,
+        tx: &mut Tx,
+        entry: &Entry,
+        devices: &[String],
+        now: UtcInstant,
+    ) -> Result<(), GalleryError> {
+        let person = entry.removal.person;
+        replica::unstage(tx, person).await?;
+        proposals::delete(tx, person).await?;
+        if erasures::of(tx, person).await?.is_some() {
             return Ok(());
         }
-        if people::delete(tx, entry.person).await? {
-            changes::record(tx, entry.person, true, now).await?;
+        if people::delete(tx, person).await? {
+            changes::record(tx, person, true, now).await?;
         }
-        Ok(erasures::insert(tx, entry, &self.shared.device).await?)
+        let line = match tx.engine() {
+            // The file's: one process has one file.
+            Engine::Sqlite => entry.line,
+            Engine::Postgres => erasures::next_line(tx).await?,
+        };
+        Ok(erasures::insert(tx, line, &entry.removal, devices).await?)
     }
 }
 
-/// Opens the ledger, and compares it with the erasures that the database knows of.
+/// Opens the ledger, and compares it with the erasures that the database knows of. On PostgreSQL other processes write
+/// them too: then [`Gallery::keep_away`] brings both to the same.
 pub(super) async fn open_ledger(
     path: PathBuf,
     keys: &Keys,
     known: &[(i64, Erasure)],
+    engine: Engine,
 ) -> Result<Ledger, GalleryError> {
     let key = keys.erasures.clone();
+    let known = if engine == Engine::Sqlite { known } else { &[] };
     let last = known.last().map_or(0, |(line, _)| *line);
     let place = path.display().to_string();
     let opened = tokio::task::spawn_blocking(move || Ledger::open(&path, key, last)).await;
     let ledger = opened.map_err(|_| StoreError::Panicked)??;
-    for ((line, erasure), entry) in known.iter().zip(ledger.entries()) {
-        if *line != entry.line || erasure.id != entry.erasure || erasure.person != entry.person {
+    for (line, erasure) in known {
+        let entry = usize::try_from(line - 1).ok().and_then(|at| ledger.entries().get(at));
+        let same = |entry: &Entry| {
+            entry.removal.erasure == erasure.id && entry.removal.person == erasure.person
+        };
+        if !entry.is_some_and(same) {
             let problem = format!("is not the one of this database: line {line} is another");
             return Err(GalleryError::Ledger { place, problem });
         }

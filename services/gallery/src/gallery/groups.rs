@@ -126,7 +126,7 @@ async fn check_name(tx: &mut Tx, display_name: &str, group: Option<GroupId>) -> 
     Ok(())
 }
 
-async fn insert(tx: &mut Tx, display_name: &str) -> Result<GroupId, GalleryError> {
+pub(super) async fn insert(tx: &mut Tx, display_name: &str) -> Result<GroupId, GalleryError> {
     let count = groups::count(tx).await?;
     if usize::try_from(count).unwrap_or(usize::MAX) >= limits::GALLERY_GROUPS {
         return Err(GalleryError::Limit { what: "groups in one gallery", limit: limits::GALLERY_GROUPS });

@@ -63,6 +63,7 @@ impl Gallery {
             .imports
             .try_acquire()
             .map_err(|_| GalleryError::Limit { what: "import at a time; try again later", limit: 1 })?;
+        drop(self.read_to_change().await?);
         let gallery = self.clone();
         let request_id = request_id.to_owned();
         let read = move || {
@@ -172,7 +173,7 @@ impl Plan<'_> {
         for (group, name) in &self.groups {
             groups::insert(tx, *group, name).await?;
         }
-        let first = changes::record_many(tx, &everybody, now).await?;
+        let first = changes::record_many(tx, &everybody, false, now).await?;
         let new = self.created.iter().map(|(person, row)| imports::NewPerson {
             person: *person,
             display_name: &row.display_name,

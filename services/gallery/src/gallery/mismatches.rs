@@ -38,12 +38,13 @@ impl Gallery {
         retry: Option<Retry>,
         now: UtcInstant,
     ) -> Result<Mismatch, GalleryError> {
+        let mut tx = self.read_to_change().await?;
         if retry.is_some() {
-            let mut tx = self.shared.db.read().await?;
             if let Some(known) = recall(&mut tx, retry.as_ref()).await? {
                 return Ok(known);
             }
         }
+        drop(tx);
         let score = match report.evidence {
             Evidence::Score(score) => score,
             Evidence::Picture(picture) => self.wrong_score(report.person, picture, now).await?,

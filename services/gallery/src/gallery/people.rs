@@ -9,7 +9,7 @@ use super::{Gallery, Retry, retry};
 use crate::consent::{self, Line};
 use crate::person::{self, Person, PersonChange, PersonFields};
 use crate::store::people::{self, Filter, PersonRow};
-use crate::store::{changes, groups, id};
+use crate::store::{changes, groups, id, instant};
 use crate::{GalleryError, text};
 
 /// Whom a list of people has. The empty one has all.
@@ -162,10 +162,14 @@ impl Gallery {
             let id = row.id()?;
             let leave_day = row.leave_day()?;
             let lines = ledgers.get(&id).map(Vec::as_slice).unwrap_or_default();
+            let consent = match row.from_hub {
+                0 => consent::standing(lines, leave_day, &zone, now).state,
+                _ => consent::told(row.template_count > 0, instant(row.standing_until_us), now),
+            };
             Ok(Person {
                 id,
                 etag: person::etag(&row.person_id, row.revision),
-                consent: consent::standing(lines, leave_day, &zone, now).state,
+                consent,
                 template_count: row.template_count,
                 created: UtcInstant::from_micros(row.created_us),
                 fields: PersonFields {
@@ -180,11 +184,17 @@ impl Gallery {
     }
 }
 
-async fn insert(tx: &mut Tx, fields: &PersonFields, now: UtcInstant) -> Result<PersonId, GalleryError> {
+/// Whether one more person can be added.
+pub(super) async fn demand_room(tx: &mut Tx) -> Result<(), GalleryError> {
     let count = people::count(tx).await?;
     if usize::try_from(count).unwrap_or(usize::MAX) >= limits::GALLERY_PEOPLE {
         return Err(GalleryError::Limit { what: "people in one gallery", limit: limits::GALLERY_PEOPLE });
     }
+    Ok(())
+}
+
+async fn insert(tx: &mut Tx, fields: &PersonFields, now: UtcInstant) -> Result<PersonId, GalleryError> {
+    demand_room(tx).await?;
     check(tx, fields, None).await?;
     let person = PersonId::generate();
     people::insert(tx, person, fields, now).await?;
@@ -194,7 +204,11 @@ async fn insert(tx: &mut Tx, fields: &PersonFields, now: UtcInstant) -> Result<P
 }
 
 /// Whether these fields can be those of `person`, or of a new one.
-async fn check(tx: &mut Tx, fields: &PersonFields, person: Option<PersonId>) -> Result<(), GalleryError> {
+pub(super) async fn check(
+    tx: &mut Tx,
+    fields: &PersonFields,
+    person: Option<PersonId>,
+) -> Result<(), GalleryError> {
     if let Some(external_id) = &fields.external_id {
         let holder = people::by_external_id(tx, external_id).await?;
         let holder = holder.map(|row| row.id()).transpose()?;

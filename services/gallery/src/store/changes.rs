@@ -49,11 +49,12 @@ pub(crate) async fn record(
     })
 }
 
-/// Notes the same of many people, who have changed, in their order, and returns the first revision. Their rows are the
+/// Notes the same of many people, in their order, and returns the first revision. Their rows are the
 /// caller's to mark with it.
 pub(crate) async fn record_many(
     tx: &mut Tx,
     people: &[PersonId],
+    erased: bool,
     now: UtcInstant,
 ) -> Result<i64, StoreError> {
     const ROWS: usize = 100;
@@ -72,7 +73,7 @@ pub(crate) async fn record_many(
         on!(tx, connection => {
             let mut query = sqlx::query(AssertSqlSafe(sql));
             for (person, revision) in chunk.iter().zip(first..) {
-                query = query.bind(revision).bind(person.as_bytes()).bind(0_i64).bind(now.micros());
+                query = query.bind(revision).bind(person.as_bytes()).bind(i64::from(erased)).bind(now.micros());
             }
             query.execute(connection).await.map(|_| ())
         })?;

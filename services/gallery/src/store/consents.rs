@@ -1,11 +1,14 @@
 //! The consent ledger, as stored.
 
+use std::collections::HashMap;
+
 use rollcall_core::{ConsentId, PersonId, SiteZone, UtcInstant};
 use rollcall_store::{StoreError, Tx, on};
+use sqlx::AssertSqlSafe;
 
 use crate::GalleryError;
 use crate::consent::{self, Consent, Decision, GiverKind, Line, Said, Standing};
-use crate::store::{day, id, people};
+use crate::store::{day, id, people, rows_of_parameters};
 
 const WHAT: &str = "a consent";
 
@@ -112,6 +115,38 @@ pub(crate) async fn page(
             .await
     })?;
     rows.into_iter().map(ConsentRow::read).collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct PersonConsentRow {
+    person_id: Vec<u8>,
+    #[sqlx(flatten)]
+    consent: ConsentRow,
+}
+
+/// The whole ledgers of these people, at most a page of them, oldest line first.
+pub(crate) async fn of(
+    tx: &mut Tx,
+    people: &[PersonId],
+) -> Result<HashMap<PersonId, Vec<Consent>>, GalleryError> {
+    let sql = format!(
+        "select person_id, consent_id, line, decision, giver, giver_label, form, start_day, end_day, recorded_us,
+            recorded_by from gallery_consent where person_id in {} order by person_id, line",
+        rows_of_parameters(1, people.len())
+    );
+    let rows: Vec<PersonConsentRow> = on!(tx, connection => {
+        let mut query = sqlx::query_as(AssertSqlSafe(sql)).persistent(false);
+        for person in people {
+            query = query.bind(person.as_bytes());
+        }
+        query.fetch_all(connection).await
+    })?;
+    let mut ledgers: HashMap<PersonId, Vec<Consent>> = HashMap::new();
+    for row in rows {
+        let person = id(&row.person_id, "a person's id")?;
+        ledgers.entry(person).or_default().push(row.consent.read()?.1);
+    }
+    Ok(ledgers)
 }
 
 /// One line.

@@ -1,10 +1,10 @@
 //! Credentials, as stored: without their secrets.
 
-use rollcall_core::{CredentialId, PersonId, SiteDay, UtcInstant};
+use rollcall_core::{CredentialId, PersonId, UtcInstant};
 use rollcall_store::{StoreError, Tx, on};
 
 use crate::GalleryError;
-use crate::credential::{Credential, CredentialKind};
+use crate::credential::{Credential, CredentialKind, Leaving};
 use crate::store::{day, id, instant};
 
 #[derive(sqlx::FromRow)]
@@ -15,10 +15,11 @@ struct CredentialRow {
     created_us: i64,
     revoked_us: Option<i64>,
     leave_day: Option<String>,
+    leave_us: Option<i64>,
 }
 
 impl CredentialRow {
-    fn read(self) -> Result<(Credential, Option<SiteDay>), GalleryError> {
+    fn read(self) -> Result<(Credential, Leaving), GalleryError> {
         let credential = Credential {
             id: id(&self.credential_id, "a credential's id")?,
             person: id(&self.person_id, "a person's id")?,
@@ -26,25 +27,29 @@ impl CredentialRow {
             created: UtcInstant::from_micros(self.created_us),
             revoked: instant(self.revoked_us),
         };
-        Ok((credential, day(self.leave_day.as_deref(), "a person's last day")?))
+        let leaving = match instant(self.leave_us) {
+            Some(first) => Leaving::Moment(first),
+            None => Leaving::Day(day(self.leave_day.as_deref(), "a person's last day")?),
+        };
+        Ok((credential, leaving))
     }
 }
 
 macro_rules! select_credentials {
     ($rest:literal) => {
         concat!(
-            "select c.credential_id, c.person_id, c.kind, c.created_us, c.revoked_us, p.leave_day
+            "select c.credential_id, c.person_id, c.kind, c.created_us, c.revoked_us, p.leave_day, p.leave_us
             from gallery_credential c join gallery_person p on p.person_id = c.person_id ",
             $rest
         )
     };
 }
 
-/// One credential, and the last day of its holder.
+/// One credential, and when its holder is let in no more.
 pub(crate) async fn get(
     tx: &mut Tx,
     credential: CredentialId,
-) -> Result<Option<(Credential, Option<SiteDay>)>, GalleryError> {
+) -> Result<Option<(Credential, Leaving)>, GalleryError> {
     let row: Option<CredentialRow> = on!(tx, connection => {
         sqlx::query_as(select_credentials!("where c.credential_id = $1"))
             .bind(credential.as_bytes())
@@ -54,12 +59,12 @@ pub(crate) async fn get(
     row.map(CredentialRow::read).transpose()
 }
 
-/// The credential in force with this verifier, and the last day of its holder.
+/// The credential in force with this verifier, and when its holder is let in no more.
 pub(crate) async fn by_verifier(
     tx: &mut Tx,
     kind: CredentialKind,
     verifier: &[u8; 32],
-) -> Result<Option<(Credential, Option<SiteDay>)>, GalleryError> {
+) -> Result<Option<(Credential, Leaving)>, GalleryError> {
     let row: Option<CredentialRow> = on!(tx, connection => {
         sqlx::query_as(select_credentials!("where c.kind = $1 and c.verifier = $2"))
             .bind(kind.number())

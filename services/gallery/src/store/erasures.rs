@@ -1,13 +1,13 @@
 //! Erasures, as stored.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rollcall_core::{ErasureId, PersonId, UtcInstant};
 use rollcall_store::{StoreError, Tx, on};
 use sqlx::AssertSqlSafe;
 
 use crate::GalleryError;
-use crate::erasure::{DeviceErasure, Entry, Erasure};
+use crate::erasure::{DeviceErasure, Erasure, Removal};
 use crate::store::{id, instant, rows_of_parameters};
 
 const WHAT: &str = "an erasure";
@@ -120,23 +120,60 @@ async fn with_devices(tx: &mut Tx, rows: &[ErasureRow]) -> Result<Vec<Erasure>, 
     rows.iter().map(erasure).collect()
 }
 
-/// Adds what a line of the ledger says, pending on this device.
-pub(crate) async fn insert(tx: &mut Tx, entry: &Entry, device: &str) -> Result<(), StoreError> {
+/// Adds a removal under this number, pending on these devices.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    line: i64,
+    removal: &Removal,
+    devices: &[String],
+) -> Result<(), StoreError> {
     on!(tx, connection => {
         sqlx::query("insert into gallery_erasure (erasure_id, person_id, line, erased_us) values ($1, $2, $3, $4)")
-            .bind(entry.erasure.as_bytes())
-            .bind(entry.person.as_bytes())
-            .bind(entry.line)
-            .bind(entry.erased.micros())
+            .bind(removal.erasure.as_bytes())
+            .bind(removal.person.as_bytes())
+            .bind(line)
+            .bind(removal.erased.micros())
             .execute(&mut *connection)
             .await?;
-        sqlx::query("insert into gallery_erasure_device (erasure_id, device) values ($1, $2)")
-            .bind(entry.erasure.as_bytes())
-            .bind(device)
-            .execute(connection)
-            .await
-            .map(|_| ())
+        for device in devices {
+            sqlx::query("insert into gallery_erasure_device (erasure_id, device) values ($1, $2)")
+                .bind(removal.erasure.as_bytes())
+                .bind(device)
+                .execute(&mut *connection)
+                .await?;
+        }
+        Ok(())
     })
+}
+
+/// The number of the next erasure, where the database numbers them.
+pub(crate) async fn next_line(tx: &mut Tx) -> Result<i64, StoreError> {
+    on!(tx, connection => {
+        sqlx::query_scalar("select coalesce(max(line), 0) + 1 from gallery_erasure").fetch_one(connection).await
+    })
+}
+
+/// Those of these people who were erased.
+pub(crate) async fn among(tx: &mut Tx, people: &[PersonId]) -> Result<HashSet<PersonId>, GalleryError> {
+    const PEOPLE: usize = 100;
+    let mut erased = HashSet::new();
+    for chunk in people.chunks(PEOPLE) {
+        let sql = format!(
+            "select person_id from gallery_erasure where person_id in {}",
+            rows_of_parameters(1, chunk.len())
+        );
+        let rows: Vec<Vec<u8>> = on!(tx, connection => {
+            let mut query = sqlx::query_scalar(AssertSqlSafe(sql));
+            for person in chunk {
+                query = query.bind(person.as_bytes());
+            }
+            query.fetch_all(connection).await
+        })?;
+        for row in rows {
+            erased.insert(id(&row, WHAT)?);
+        }
+    }
+    Ok(erased)
 }
 
 /// The erasures that this device has not confirmed.

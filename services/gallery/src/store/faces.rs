@@ -77,10 +77,14 @@ pub(crate) async fn of(
         .await
     })?;
     let reports: Vec<ReportRow> = on!(tx, connection => {
-        sqlx::query_as("select person_id, actual_person_id, threshold from gallery_mismatch where person_id = $1")
-            .bind(person.as_bytes())
-            .fetch_all(connection)
-            .await
+        sqlx::query_as(
+            "select person_id, actual_person_id, threshold from gallery_mismatch where person_id = $1
+                union all
+                select person_id, actual_person_id, threshold from gallery_told_report where person_id = $1",
+        )
+        .bind(person.as_bytes())
+        .fetch_all(connection)
+        .await
     })?;
     let mut sealed = SealedPerson { person, until: None, templates: Vec::new(), reports: Vec::new() };
     for row in rows {
@@ -158,9 +162,13 @@ async fn page(tx: &mut Tx, model_hash: &[u8], after: (&[u8], &[u8])) -> Result<V
 
 async fn all_reports(tx: &mut Tx) -> Result<BTreeMap<PersonId, Vec<Report>>, GalleryError> {
     let rows: Vec<ReportRow> = on!(tx, connection => {
-        sqlx::query_as("select person_id, actual_person_id, threshold from gallery_mismatch")
-            .fetch_all(connection)
-            .await
+        sqlx::query_as(
+            "select person_id, actual_person_id, threshold from gallery_mismatch
+                union all
+                select person_id, actual_person_id, threshold from gallery_told_report",
+        )
+        .fetch_all(connection)
+        .await
     })?;
     let mut reports: BTreeMap<PersonId, Vec<Report>> = BTreeMap::new();
     for row in &rows {

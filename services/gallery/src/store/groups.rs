@@ -86,6 +86,17 @@ pub(crate) async fn name_taken(
     Ok(found.is_some_and(|found| except.is_none_or(|except| found != except.as_bytes())))
 }
 
+/// The group with this name.
+pub(crate) async fn by_name(tx: &mut Tx, display_name: &str) -> Result<Option<GroupId>, GalleryError> {
+    let found: Option<Vec<u8>> = on!(tx, connection => {
+        sqlx::query_scalar("select group_id from gallery_group where display_name = $1")
+            .bind(display_name)
+            .fetch_optional(connection)
+            .await
+    })?;
+    found.map(|found| id(&found, "a group's id")).transpose()
+}
+
 /// How many groups there are.
 pub(crate) async fn count(tx: &mut Tx) -> Result<i64, StoreError> {
     on!(tx, connection => sqlx::query_scalar("select count(*) from gallery_group").fetch_one(connection).await)

@@ -23,7 +23,7 @@ pub(crate) struct Mismatch {
 }
 
 #[derive(sqlx::FromRow)]
-struct MismatchRow {
+pub(crate) struct MismatchRow {
     mismatch_id: Vec<u8>,
     person_id: Vec<u8>,
     actual_person_id: Option<Vec<u8>>,

@@ -21,6 +21,8 @@ pub(crate) struct PersonRow {
     pub(crate) created_us: i64,
     pub(crate) revision: i64,
     pub(crate) template_count: i64,
+    pub(crate) from_hub: i64,
+    pub(crate) standing_until_us: Option<i64>,
 }
 
 impl PersonRow {
@@ -37,7 +39,8 @@ macro_rules! select_people {
     ($rest:literal) => {
         concat!(
             "select p.person_id, p.display_name, p.external_id, p.leave_day, p.created_us, p.revision,
-                (select count(*) from gallery_template t where t.person_id = p.person_id) as template_count
+                (select count(*) from gallery_template t where t.person_id = p.person_id) as template_count,
+                p.from_hub, p.standing_until_us
             from gallery_person p ",
             $rest
         )
@@ -208,6 +211,25 @@ pub(crate) async fn names_of(
         query.fetch_all(connection).await
     })?;
     rows.into_iter().map(|row| Ok((id(&row.person_id, "a person's id")?, row.display_name))).collect()
+}
+
+/// The people of this device itself after this one, in the order of their ids.
+pub(crate) async fn own_after(
+    tx: &mut Tx,
+    after: Option<PersonId>,
+    limit: usize,
+) -> Result<Vec<PersonId>, GalleryError> {
+    let rows: Vec<Vec<u8>> = on!(tx, connection => {
+        sqlx::query_scalar(
+            "select person_id from gallery_person where from_hub = 0 and person_id > $1
+                order by person_id limit $2",
+        )
+        .bind(after.map_or(Vec::new(), |after| after.to_bytes().to_vec()))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await
+    })?;
+    rows.iter().map(|row| id(row, "a person's id")).collect()
 }
 
 /// How many people and templates there are.

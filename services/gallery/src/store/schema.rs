@@ -9,7 +9,7 @@
 
 use rollcall_store::Migration;
 
-/// Oldest first. 0001.. is about people, 0101.. about faces.
+/// Oldest first. 0001.. is about people, 0101.. about faces, 0201.. about what a hub and its terminals tell each other.
 pub(crate) const MIGRATIONS: &[Migration] = &[
     Migration {
         name: "gallery/0001_people",
@@ -176,5 +176,101 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
             create index gallery_mismatch_by_time on gallery_mismatch (reported_us, mismatch_id);
             create index gallery_mismatch_by_person on gallery_mismatch (person_id);
             create index gallery_mismatch_by_actual on gallery_mismatch (actual_person_id);",
+    },
+    Migration {
+        name: "gallery/0201_replication",
+        sql: "-- At a hub: up to which change rows and history are made, and by which format and key.
+            alter table gallery_head add column rows_revision INTEGER not null default 0;
+            alter table gallery_head add column rows_made_by BLOB;
+            alter table gallery_head add column history_hash BLOB;
+
+            -- At a hub: the chain over its changes, after each.
+            create table gallery_chain (
+                revision INTEGER not null primary key,
+                history_hash BLOB not null
+            ) STRICT;
+
+            -- A person as terminals have it, sealed: at a hub as made, at a terminal as it came.
+            create table gallery_row (
+                person_id BLOB not null primary key references gallery_person (person_id) on delete cascade,
+                revision INTEGER not null,
+                row_hash BLOB not null,
+                -- Empty: what it held has ended here by its date.
+                sealed BLOB not null,
+                mac BLOB not null
+            ) STRICT;
+            -- At a terminal: a snapshot that is coming in.
+            create table gallery_row_new (
+                person_id BLOB not null primary key,
+                revision INTEGER not null,
+                erased INTEGER not null check (erased in (0, 1)),
+                row_hash BLOB not null,
+                sealed BLOB not null,
+                mac BLOB not null
+            ) STRICT;
+
+            -- At a terminal: the hub that it belongs to, and what that has told it last.
+            create table gallery_hub (
+                one INTEGER not null primary key check (one = 1),
+                address TEXT not null,
+                -- What verifies the credentials of the hub's people, sealed; null: not told yet.
+                credential_key BLOB,
+                -- Null: nothing was pulled yet.
+                gallery_id BLOB,
+                revision INTEGER,
+                history_hash BLOB,
+                scope BLOB
+            ) STRICT;
+            -- 0: of this device.
+            alter table gallery_person add column from_hub INTEGER not null default 0;
+            -- Of the hub's people: the first moment at which nothing lets them in.
+            alter table gallery_person add column leave_us INTEGER;
+            alter table gallery_group add column from_hub INTEGER not null default 0;
+            -- What reports at the hub ask of its people here.
+            create table gallery_told_report (
+                person_id BLOB not null references gallery_person (person_id) on delete cascade,
+                number INTEGER not null,
+                actual_person_id BLOB,
+                threshold REAL not null,
+                primary key (person_id, number)
+            ) STRICT;
+
+            -- At a hub: the unbroken histories that the gallery has had before, oldest first, and since which revision
+            -- each is a history of its own.
+            create table gallery_history (
+                number INTEGER not null primary key,
+                gallery_id BLOB not null unique,
+                since_revision INTEGER not null,
+                began_us INTEGER not null
+            ) STRICT;
+            -- At a hub: what came back from terminals.
+            create table gallery_taken_back (
+                number INTEGER not null primary key,
+                person_id BLOB not null,
+                taken_us INTEGER not null,
+                -- The revision that the row had in its history, and the one that the person got here.
+                row_revision INTEGER not null,
+                revision INTEGER not null,
+                -- 1 was missing, 2 was older, 3 changed here since and left as it is
+                outcome INTEGER not null,
+                -- Who lost the external id that two had, or keeps it against this person.
+                other_person_id BLOB
+            ) STRICT;
+            create index gallery_taken_back_by_person on gallery_taken_back (person_id, number);",
+    },
+    Migration {
+        name: "gallery/0203_proposals",
+        sql: "-- At a hub: people whom a terminal had before it was adopted.
+            create table gallery_proposal (
+                person_id BLOB not null primary key,
+                terminal_id BLOB not null,
+                -- OfferPeopleRequest, sealed; null once it is decided.
+                sealed BLOB,
+                offered_us INTEGER not null,
+                -- 0 open, 1 taken in as a new person, 2 as somebody else, 3 refused
+                decision INTEGER not null,
+                decided_us INTEGER
+            ) STRICT;
+            create index gallery_proposal_by_decision on gallery_proposal (decision, person_id);",
     },
 ];

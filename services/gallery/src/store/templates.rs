@@ -9,6 +9,17 @@ use crate::store::id;
 
 const WHAT: &str = "a template";
 
+/// The quality of a template of which nobody here knows it.
+pub(crate) const UNKNOWN_QUALITY: Quality = Quality {
+    inter_ocular_px: 0.0,
+    sharpness: 0.0,
+    yaw_deg: 0.0,
+    roll_deg: 0.0,
+    nose_height: 0.0,
+    brightness: 0.0,
+    contrast: 0.0,
+};
+
 /// A template about to be stored.
 pub(crate) struct NewTemplate<'a> {
     pub(crate) template: TemplateId,

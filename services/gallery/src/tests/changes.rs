@@ -101,6 +101,6 @@ both_engines! {
     async fn a_gallery_keeps_its_id(db: Db) {
         let site = Site::new(&db).await;
         let again = open(&db, site.folder.path(), UtcInstant::now()).await.unwrap();
-        assert_eq!(again.gallery_id(), site.gallery.gallery_id());
+        assert_eq!(again.gallery_id().await.unwrap(), site.gallery.gallery_id().await.unwrap());
     }
 }

@@ -7,10 +7,11 @@
     reason = "a test fails by panicking"
 )]
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,11 +20,14 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, SanType};
 use rollcall_accounts::{Accounts, Authenticated, MIGRATIONS, NewToken, Scope};
-use rollcall_core::{Caller, CallerId, Role, TerminalId, TokenId, UtcInstant};
+use rollcall_core::{Caller, CallerId, Fault, Reason, Role, TerminalId, TokenId, UtcInstant};
 use rollcall_proto::v1::account_service_client::AccountServiceClient;
 use rollcall_proto::v1::health_service_client::HealthServiceClient;
 use rollcall_server::health::{self, Part, State};
-use rollcall_server::{CA_FILE, CA_KEY_FILE, Identity, Running, Server, ServerConfig, Services};
+use rollcall_server::{
+    Authority, CA_FILE, CA_KEY_FILE, Judgement, Registry, Running, Server, ServerConfig, Services,
+    ShownCertificate, TerminalKey,
+};
 use rollcall_store::{Db, SqliteOptions, Writes, requests};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -46,7 +50,42 @@ pub struct Site {
     pub address: SocketAddr,
     pub metrics: Option<SocketAddr>,
     pub admin: String,
+    pub authority: Authority,
+    pub registry: Arc<FakeRegistry>,
     running: Option<Running>,
+}
+
+#[derive(PartialEq, Eq)]
+enum Terminals {
+    Adopted,
+    None,
+}
+
+/// Knows every terminal, but for those that were revoked.
+#[derive(Default)]
+pub struct FakeRegistry {
+    revoked: Mutex<HashSet<TerminalId>>,
+    judged: Mutex<Vec<ShownCertificate>>,
+}
+
+impl FakeRegistry {
+    pub fn revoke(&self, terminal: TerminalId) {
+        self.revoked.lock().unwrap().insert(terminal);
+    }
+
+    /// What was shown last.
+    pub fn last(&self) -> Option<ShownCertificate> {
+        self.judged.lock().unwrap().last().cloned()
+    }
+}
+
+impl Registry for FakeRegistry {
+    fn judge<'a>(&'a self, shown: &'a ShownCertificate) -> Judgement<'a> {
+        self.judged.lock().unwrap().push(shown.clone());
+        let is_revoked = self.revoked.lock().unwrap().contains(&shown.terminal);
+        let revoked = Fault::new(Reason::CredentialsInvalid, "the terminal was revoked");
+        Box::pin(std::future::ready(if is_revoked { Err(revoked) } else { Ok(()) }))
+    }
 }
 
 impl Site {
@@ -55,6 +94,15 @@ impl Site {
     }
 
     pub async fn start_with(set: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::start_as(set, Terminals::Adopted).await
+    }
+
+    /// A program to which no terminals belong.
+    pub async fn start_without_terminals() -> Self {
+        Self::start_as(|_| {}, Terminals::None).await
+    }
+
+    async fn start_as(set: impl FnOnce(&mut ServerConfig), terminals: Terminals) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = SqliteOptions { secure_delete: true };
         let migrations = [MIGRATIONS, requests::MIGRATIONS];
@@ -63,12 +111,18 @@ impl Site {
         let now = UtcInstant::now();
         let admin = accounts.bootstrap(folder.path(), now).await.unwrap();
         let admin = std::fs::read_to_string(admin).unwrap().trim().to_owned();
-        let identity = Identity::of_site(folder.path(), &[], now).unwrap();
+        let authority = Authority::open(folder.path(), now).unwrap();
+        let registry = Arc::new(FakeRegistry::default());
+        let mut identity = authority.identity(&[], now).unwrap();
+        if terminals == Terminals::Adopted {
+            identity = identity.with_registry(Arc::clone(&registry) as _);
+        }
         let mut config = ServerConfig::at("127.0.0.1:0".parse().unwrap());
         set(&mut config);
         let services = Services::new()
             .add(rollcall_accounts::grpc::service(accounts.clone()))
             .add(health::service("test", "0.0.0", vec![Box::new(well)]))
+            .add(FakeAdoption(Fake))
             .add(FakeAttendance(Fake))
             .add(FakeGallery(Fake))
             .add(FakeSync(Fake))
@@ -76,7 +130,7 @@ impl Site {
         let server = Server::build(config, &identity, accounts.clone(), services).await.unwrap();
         let (address, metrics) = (server.address(), server.metrics_address());
         let running = Some(server.spawn().await);
-        Self { folder, accounts, address, metrics, admin, running }
+        Self { folder, accounts, address, metrics, admin, authority, registry, running }
     }
 
     /// A token with these rights.
@@ -100,6 +154,19 @@ impl Site {
         };
         let made = self.accounts.create_token(new, &maker, UtcInstant::now(), None).await.unwrap();
         (made.token.id, made.secret.unwrap().to_string())
+    }
+
+    /// Shows this site's certificate, as it is now, to new connections.
+    pub fn renew(&self) {
+        let identity = self.authority.identity(&[], UtcInstant::now()).unwrap();
+        self.running.as_ref().unwrap().renew(&identity).unwrap();
+    }
+
+    /// A certificate that was signed at `then`, as a terminal gets it.
+    pub fn signed(&self, id: TerminalId, then: UtcInstant) -> (TerminalKey, Vec<Vec<u8>>) {
+        let key = TerminalKey::generate().unwrap();
+        let leaf = self.authority.sign_terminal(&key.request().unwrap(), id, then).unwrap();
+        (key, leaf.chain)
     }
 
     pub fn ca_pem(&self) -> String {
@@ -244,6 +311,7 @@ fn params(uri: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.subject_alt_names = vec![SanType::URI(uri.try_into().unwrap())];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
     params
 }
 
@@ -375,6 +443,7 @@ macro_rules! fakes {
 }
 
 fakes! {
+    FakeAdoption "rollcall.v1.AdoptionService";
     FakeAttendance "rollcall.v1.AttendanceService";
     FakeGallery "rollcall.v1.GalleryService";
     FakeSync "rollcall.v1.SyncService";
