@@ -1,7 +1,7 @@
 //! Whole-system tests: the real programs, over TLS, as their users run them.
 //!
-//! [`Agent`] is a running `edge-agent` in a folder of its own, [`Hub`] a running `hub`. Nothing here sleeps: everything waits for a condition,
-//! with a deadline after which the test fails.
+//! [`Agent`] is a running `edge-agent` in a folder of its own, [`Hub`] a running `hub`. Nothing here sleeps: everything
+//! waits for a condition, with a deadline after which the test fails.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod agent;

@@ -94,6 +94,11 @@ async fn replace(file: &Path, passphrase: Option<SecretString>, data: &Path) -> 
     })?;
     give(&beside, &owner)?;
     let manifest = rollcall_store::restore(file, passphrase, &beside, &known()).await?;
+    // A certificate and its key are of one backup, or of one folder.
+    if !beside.join(folder::CA_KEY).exists() && former.file(folder::CA_KEY).exists() {
+        let ca = beside.join(folder::CA);
+        std::fs::remove_file(&ca).with_context(|| format!("cannot remove {}", ca.display()))?;
+    }
     for name in KEPT {
         keep(&former.file(name), &beside.join(name), &owner)?;
     }

@@ -3,14 +3,19 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rollcall_proto::v1;
 use rollcall_proto::v1::consent::Decision;
+use rollcall_proto::v1::event_kind::Kind;
 use rollcall_store::testing::postgres_url;
 use rollcall_tests::client::reason;
 use rollcall_tests::pictures::portrait;
 use rollcall_tests::{Client, Hub};
+
+/// What is waited for comes within this time, or never.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn passphrase(hub: &Hub) -> String {
     let file = hub.folder().join("passphrase");
@@ -120,6 +125,79 @@ async fn f113_whoever_was_erased_after_the_backup_stays_erased_on_the_same_machi
     assert!(["NOT_FOUND", "PERSON_ERASED"].contains(&gone.as_str()), "{gone}");
     get(&mut client, &bela.name).await.unwrap();
     assert_eq!(recorded(&mut client).await, 1, "events stay, nameless");
+}
+
+/// Waits for what `hub doctor` says.
+fn doctor_says(hub: &Hub, words: &str) -> String {
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let said = hub.run(&["doctor"]).stdout;
+        if said.contains(words) {
+            return said;
+        }
+        assert!(Instant::now() < until, "no \"{words}\" in {said}");
+    }
+}
+
+fn files(folder: &Path) -> usize {
+    fs::read_dir(folder).unwrap().count()
+}
+
+async fn assert_makes_backups_by_the_clock(store: &str) {
+    let mut hub = Hub::configured("");
+    let folder = hub.folder().join("backups");
+    fs::create_dir(&folder).unwrap();
+    let passphrase = passphrase(&hub);
+    hub.configure(&format!(
+        "{store}[backup]\nfolder = \"{}\"\npassphrase_file = \"{passphrase}\"\n",
+        folder.display()
+    ));
+    hub.restart();
+    let said = doctor_says(&hub, "1 were read back");
+    assert!(said.contains("until there is a second one"), "{said}");
+    assert_eq!(files(&folder), 1, "there is nothing unfinished beside it");
+    // One a day: the next start makes none.
+    hub.stop();
+    fs::write(folder.join("rollcall-20260101-000000.backup.partial"), "what a crash has left").unwrap();
+    hub.restart();
+    let health = hub.client().await.health.get_health(v1::GetHealthRequest {}).await.unwrap().into_inner();
+    let part = health.parts.iter().find(|part| part.part == "backup").unwrap();
+    assert_eq!(part.state(), v1::health::State::Well, "{part:?}");
+    assert_eq!(doctor_says(&hub, "1 were read back").matches("WRONG").count(), 0);
+    assert_eq!(files(&folder), 2);
+}
+
+#[tokio::test]
+async fn a_hub_makes_a_backup_a_day_by_itself() {
+    assert_makes_backups_by_the_clock("").await;
+}
+
+#[tokio::test]
+async fn a_hub_on_postgresql_makes_a_backup_a_day_by_itself() {
+    assert_makes_backups_by_the_clock(&format!("[store]\nurl = \"{}\"\n", postgres_url().await)).await;
+}
+
+#[tokio::test]
+async fn a_backup_that_fails_is_an_alarm_in_log_and_health() {
+    let mut hub = Hub::configured("[backup]\nfolder = \"not-mounted\"\n");
+    hub.restart();
+    let mut client = hub.client().await;
+    let filter = v1::EventFilter { kinds: vec!["alarm_raised".to_owned()], ..Default::default() };
+    let request = v1::WatchEventsRequest { filter: Some(filter), ..Default::default() };
+    let mut watched = client.attendance.watch_events(request).await.unwrap().into_inner();
+    let event = loop {
+        let page =
+            tokio::time::timeout(DEADLINE, watched.message()).await.expect("an alarm").unwrap().unwrap();
+        if let Some(event) = page.events.into_iter().next() {
+            break event;
+        }
+    };
+    let Some(Kind::AlarmRaised(alarm)) = event.kind.and_then(|kind| kind.kind) else {
+        panic!("another event")
+    };
+    assert_eq!((alarm.alarm.as_str(), alarm.cleared), ("BACKUP_FAILED", false));
+    let said = doctor_says(&hub, "not-mounted is not there");
+    assert!(said.contains("WRONG backups"), "{said}");
 }
 
 #[tokio::test]
