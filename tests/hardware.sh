@@ -70,7 +70,8 @@ in_a_vm() {
     # In the way in which the tests build them.
     cargo build --quiet --locked -p rollcall-tests --bin scene --bin peripherals
     mkdir -p "$folder/scenes"
-    echo 5 > "$folder/scenes/fps"
+    # In slow motion: the emulated processor reads two faces a second.
+    echo 2 > "$folder/scenes/fps"
     local scene
     for scene in nobody walk-up stranger; do
         "$target/debug/scene" --fps 5 $scene "$folder/scenes/$scene.mjpeg"
