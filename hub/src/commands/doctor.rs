@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use rollcall_attendance::Position;
+use rollcall_core::LogId;
 use rollcall_program::doctor::{self, Finding, State};
 use rollcall_program::shell::{models_folder, runtime};
 use rollcall_program::{folder, key};
@@ -118,11 +120,12 @@ async fn backups(store: &Store, data: &Path) -> Finding {
     };
     let free = match &positions[..] {
         [newest, before] => {
-            let in_both =
-                |(log, position): (_, &i64)| before.get(log).map_or(0, |before| *position.min(before));
+            let in_both = |(log, newest): (&LogId, &Position)| {
+                before.get(log).map_or(0, |before| newest.seq.min(before.seq))
+            };
             format!(
                 "{} events are in the two newest: terminals may forget them",
-                newest.iter().map(in_both).sum::<i64>()
+                newest.iter().map(in_both).sum::<u64>()
             )
         }
         _ => "terminals keep every event until there is a second one, or 30 days have passed".to_owned(),

@@ -4,6 +4,7 @@
 //! and that is in the backup too, so that every restore is noticed, also one of the same backup again. It is in force
 //! until the gallery has begun a new history: a crash before that is made up for by the next start.
 
+use rollcall_core::UtcInstant;
 use rollcall_gallery::Gallery;
 use rollcall_store::{DataFolder, Db};
 
@@ -25,6 +26,8 @@ pub(super) async fn go_on(
     if !is_news && !head.is_stepped_back {
         return Ok(());
     }
-    tracing::warn!(gallery = %gallery.gallery_id(), "this hub was restored from a backup");
+    tracing::warn!("this hub was restored from a backup: the gallery begins a new history");
+    let former = gallery.gallery_id().await?;
+    gallery.new_history(former, UtcInstant::now()).await?;
     Ok(store::set_gone_on(site).await?)
 }

@@ -13,7 +13,7 @@ use rollcall_core::{Fault, LogId, PersonId, Reason, TerminalId, UtcInstant};
 use rollcall_gallery::{AliasFuture, Aliases, Holders, HoldersFuture};
 use rollcall_program::machine::{host_name, program_made};
 use rollcall_server::{Authority, Judgement, Registry, ShownCertificate, key_sha256, requested_key_sha256};
-use rollcall_store::{Db, Writes};
+use rollcall_store::Db;
 use rollcall_sync::SyncError;
 use rollcall_sync::hub::{Answering as SyncAnswering, Backups, Hub, HubParts};
 use rollcall_terminals::adoption::{

@@ -329,31 +329,3 @@ pub(crate) async fn arrived_by(tx: &mut Tx, log_id: LogId, time: UtcInstant) -> 
         .await
     })
 }
-
-#[derive(sqlx::FromRow)]
-struct TipRow {
-    log_id: Vec<u8>,
-    head: i64,
-    head_hash: Vec<u8>,
-}
-
-/// The last entries of all logs.
-pub(crate) async fn tips(tx: &mut Tx) -> Result<Vec<Tip>, StoreError> {
-    let rows: Vec<TipRow> = on!(tx, connection => {
-        sqlx::query_as("select log_id, head, head_hash from attendance_log order by log_id")
-            .fetch_all(connection)
-            .await
-    })?;
-    let parse = |row: TipRow| {
-        Some(Tip {
-            log_id: LogId::try_from(&row.log_id[..]).ok()?,
-            head: row.head,
-            hash: ChainHash::try_from(&row.head_hash[..]).ok()?,
-        })
-    };
-    let tips: Option<Vec<Tip>> = rows.into_iter().map(parse).collect();
-    tips.ok_or_else(|| StoreError::Damaged {
-        place: "of the logs".to_owned(),
-        detail: "the row of a log has a value of the wrong length".to_owned(),
-    })
-}
