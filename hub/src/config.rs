@@ -129,11 +129,36 @@ impl Default for Sync {
 pub struct Hub {
     /// What this process serves beside its health.
     pub services: Vec<Service>,
+    /// Where terminals reach the hub, the best first; none: this machine's names.
+    pub addresses: Addresses,
 }
 
 impl Default for Hub {
     fn default() -> Self {
-        Self { services: Service::ALL.to_vec() }
+        Self { services: Service::ALL.to_vec(), addresses: Addresses::default() }
+    }
+}
+
+/// Each `host:port`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub struct Addresses(pub Vec<String>);
+
+impl TryFrom<Vec<String>> for Addresses {
+    type Error = String;
+
+    fn try_from(addresses: Vec<String>) -> Result<Self, String> {
+        if addresses.len() > limits::HUB_ADDRESSES {
+            return Err(format!("has {} addresses; give at most {}", addresses.len(), limits::HUB_ADDRESSES));
+        }
+        let is_address = |address: &String| {
+            let parts = address.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+            matches!(parts, Some((host, Ok(1..))) if !host.is_empty() && address.len() <= limits::ADDRESS_CHARS)
+        };
+        match addresses.iter().find(|address| !is_address(address)) {
+            Some(wrong) => Err(format!("\"{}\" is not host:port", wrong.escape_debug())),
+            None => Ok(Self(addresses)),
+        }
     }
 }
 

@@ -121,7 +121,7 @@ impl Site {
         let backups = Keeper::new(&plan.config.backup, &plan.store, site, log, &parts.clock);
         let terminals = Terminals::open(&plan.config, &parts).await?;
         let server = build_server(plan, &parts, &terminals, accounts, backups.as_ref()).await?;
-        terminals.reached_at(server.address(), &plan.config.server.names.0);
+        terminals.reached_at(server.address(), &plan.config);
         Ok(Self { parts, server, terminals, backups, token })
     }
 

@@ -88,9 +88,12 @@ impl Terminals {
         Ok(identity.with_registry(Arc::new(judge)))
     }
 
-    /// From now on it is reached here.
-    pub(super) fn reached_at(&self, address: SocketAddr, names: &[String]) {
-        let addresses = addresses(address, names);
+    /// From now on it is reached here, as far as its configuration does not say where.
+    pub(super) fn reached_at(&self, address: SocketAddr, config: &Config) {
+        let addresses = match &config.hub.addresses.0 {
+            none if none.is_empty() => addresses(address, &config.server.names.0),
+            configured => configured.clone(),
+        };
         *self.authority.addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses.clone();
         self.fleet.set_site(Site { addresses, ..self.site.clone() });
     }

@@ -246,7 +246,10 @@ impl<D: Device> Session<'_, D> {
             let words = "two devices have this terminal's certificate: adopt this one anew, or switch the other off";
             return Err(Fault::new(Reason::TerminalCloned, words).into());
         }
-        self.exchange_ledger(welcome.ledger.clone().unwrap_or_default()).await?;
+        if self.exchange_ledger(welcome.ledger.clone().unwrap_or_default()).await? {
+            // What was erased here now is told by the next Open, and confirmed by it.
+            return Err(End::OpenAgain);
+        }
         let news = self.subscribe().await?;
         let pushing = self.push_all(&welcome, &offered).await?;
         self.pull_all(&welcome).await?;
@@ -403,8 +406,9 @@ impl<D: Device> Session<'_, D> {
         if hint.settings_revision != 0 && hint.settings_revision != self.settings_revision().await? {
             self.pull_settings().await?;
         }
-        if hint.gallery_revision != 0 {
-            self.pull_gallery(None).await?;
+        if hint.gallery_revision != 0 && self.pull_gallery(None).await? {
+            // Whoever went may have been erased, which the ledger tells.
+            return Err(End::OpenAgain);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use rollcall_core::{Fault, GalleryId, PersonId, Reason, UtcInstant, limits};
 use rollcall_gallery::GalleryError;
 use rollcall_proto::v1;
+use rollcall_proto::v1::gallery_row::Change;
 use rollcall_proto::v1::pull_gallery_response::Part as Sent;
 use rollcall_terminals::Device;
 use tokio::time::timeout;
@@ -17,14 +18,15 @@ use crate::gallery::GalleryState;
 use crate::replica::{Action, Refusal, Replica};
 
 impl<D: Device> Session<'_, D> {
-    /// Exchanges lines of the ledger until both sides have the same.
-    pub(super) async fn exchange_ledger(&mut self, mut hub: v1::LedgerState) -> Result<(), Fault> {
+    /// Exchanges lines of the ledger until both sides have the same. Whether any came that were new here.
+    pub(super) async fn exchange_ledger(&mut self, mut hub: v1::LedgerState) -> Result<bool, Fault> {
         let gallery = &self.parts.gallery;
+        let mut has_news = false;
         // Each round brings lines, one way or the other, or ends it.
         for _ in 0..limits::LEDGER_ROUNDS {
             let have = gallery.ledger_state().await.map_err(|error| error.fault())?;
             if have == hub {
-                return Ok(());
+                break;
             }
             let lines = gallery.ledger_lines_lacking(&hub, &[]).await.map_err(|error| error.fault())?;
             let sent = lines.len();
@@ -32,11 +34,13 @@ impl<D: Device> Session<'_, D> {
             let answer = call(self.hub.exchange_ledger(request)).await?;
             hub = answer.have.unwrap_or_default();
             let new = gallery.take_ledger(&answer.lines, UtcInstant::now()).await;
-            if new.map_err(|error| error.fault())? == 0 && sent == 0 {
-                return Ok(());
+            let new = new.map_err(|error| error.fault())?;
+            has_news |= new > 0;
+            if new == 0 && sent == 0 {
+                break;
             }
         }
-        Ok(())
+        Ok(has_news)
     }
 
     /// Offers what the hub asks for, and pulls the gallery.
@@ -54,7 +58,7 @@ impl<D: Device> Session<'_, D> {
         if own == hubs {
             return Ok(());
         }
-        self.pull_gallery(hubs.gallery_id).await
+        self.pull_gallery(hubs.gallery_id).await.map(|_| ())
     }
 
     async fn replica_state(&self) -> Result<GalleryState, Fault> {
@@ -63,17 +67,17 @@ impl<D: Device> Session<'_, D> {
     }
 
     /// Pulls what is new, or everything where what is here is not what the hub says. `offered_to`: the history to which the
-    /// rows here were offered.
-    pub(super) async fn pull_gallery(&mut self, offered_to: Option<GalleryId>) -> Result<(), End> {
+    /// rows here were offered. Whether anybody went, who may have been erased.
+    pub(super) async fn pull_gallery(&mut self, offered_to: Option<GalleryId>) -> Result<bool, End> {
         let own = self.replica_state().await?;
         match self.pull_once(own, own, offered_to).await {
             Err(Pull::Again) => match self.pull_once(own, own.anew(), offered_to).await {
                 Err(Pull::Again) => Err(Fault::new(Reason::DataDamaged, Refusal::SetHash).into()),
                 Err(Pull::End(end)) => Err(end),
-                Ok(()) => Ok(()),
+                Ok(has_gone) => Ok(has_gone),
             },
             Err(Pull::End(end)) => Err(end),
-            Ok(()) => Ok(()),
+            Ok(has_gone) => Ok(has_gone),
         }
     }
 
@@ -82,7 +86,7 @@ impl<D: Device> Session<'_, D> {
         own: GalleryState,
         said: GalleryState,
         offered_to: Option<GalleryId>,
-    ) -> Result<(), Pull> {
+    ) -> Result<bool, Pull> {
         let gallery = self.parts.gallery.clone();
         let request = v1::PullGalleryRequest { have: Some(said.into()) };
         let mut parts = call(self.hub.pull_gallery(request)).await?;
@@ -107,8 +111,15 @@ impl<D: Device> Session<'_, D> {
                 Action::StageAnew => gallery.begin_snapshot().await?,
                 Action::Stage if replica.is_snapshot() => gallery.take_snapshot_rows(rows).await?,
                 Action::Stage => changes.extend(rows),
-                Action::Commit(state) => return Ok(gallery.apply_delta(changes, state.into(), now).await?),
-                Action::Swap(state) => return Ok(gallery.swap_snapshot(state.into(), now).await?),
+                Action::Commit(state) => {
+                    let has_gone = changes.iter().any(|row| row.change == Some(Change::Erase(true)));
+                    gallery.apply_delta(changes, state.into(), now).await?;
+                    return Ok(has_gone);
+                }
+                Action::Swap(state) => {
+                    gallery.swap_snapshot(state.into(), now).await?;
+                    return Ok(false);
+                }
             }
         }
     }
