@@ -10,6 +10,7 @@ mod door;
 mod enrolment;
 mod entrance;
 mod folder;
+mod hub;
 mod key;
 mod kiosk;
 mod log;
@@ -24,8 +25,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use commands::{
-    backup, bench, detect, doctor, door as door_commands, enrol, evaluate, events, identify, restore, token,
-    verify_log,
+    backup, bench, detect, doctor, door as door_commands, enrol, evaluate, events, identify, join, restore,
+    token, verify_log,
 };
 
 /// Finds faces and tells whose they are, offline.
@@ -53,6 +54,10 @@ enum Command {
     Restore(restore::Args),
     /// Check that every event of the log is what was written
     VerifyLog(verify_log::Args),
+    /// Make a running terminal belong to a hub: by digits that a human compares, or by a token of the hub
+    Join(join::JoinArgs),
+    /// Make a running terminal stand alone again
+    Leave(join::LeaveArgs),
     /// Make, list and end tokens for scripts
     #[command(subcommand)]
     Token(token::Command),
@@ -89,6 +94,8 @@ fn main() -> ExitCode {
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::VerifyLog(args) => verify_log::run(&args),
+        Command::Join(args) => join::join(&args),
+        Command::Leave(args) => join::leave(&args),
         Command::Token(command) => token::run(command),
         Command::Doctor(args) => models().and_then(|models| doctor::run(&models, &args)),
         Command::DoorSafe(args) => door_commands::make_safe(&args),

@@ -13,10 +13,11 @@ use rollcall_core::{UtcInstant, limits};
 use rollcall_gallery::{FaceOptions, Gallery, GalleryOptions, GalleryServer};
 use rollcall_proto::v1;
 use rollcall_proto::v1::gallery_service_server::GalleryServiceServer;
-use rollcall_server::{Reflection, Running as RunningServer, Server, ServerConfig, Services, health};
+use rollcall_proto::v1::terminal_service_server::TerminalServiceServer;
+use rollcall_server::{HubMembership, Reflection, Running as RunningServer, Server, ServerConfig, Services, health};
 use rollcall_store::{DataFolder, Db, Writes, replace_file};
 use rollcall_terminals::{
-    Identity, Machine, Revised, Settings, SettingsField, Terminals, WithoutClock, hardware_id,
+    Grpc, Identity, Machine, Revised, Settings, SettingsField, Terminals, WithoutClock, hardware_id,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -29,9 +30,11 @@ use super::{Alarms, Plan, systemd, ticks};
 use crate::config::{self, Config};
 use crate::enrolment::Enrolments;
 use crate::entrance::Rules;
+use crate::hub::Hubs;
 use crate::{databases, folder, key};
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What this program tells of itself.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Time for the log to write what waits.
 const LOG_CLOSE: Duration = Duration::from_secs(10);
@@ -94,6 +97,7 @@ impl Site {
         let (site, tmp) = (site_db.clone(), folder.file("tmp"));
         let attendance =
             Attendance::open(log.clone(), site, writes.clone(), people, Arc::new(log.clone()), tmp).await?;
+        let membership = HubMembership::open(&folder, identity.terminal, &identity.hardware, program_made())?;
         let device = ThisDevice {
             log: log.clone(),
             gallery: gallery.clone(),
@@ -121,8 +125,10 @@ impl Site {
             clock: Arc::clone(&clock),
         };
         let parts = Parts { folder, databases, writes, clock, log, gallery, attendance };
-        let server = build_server(plan, &parts, terminals, accounts).await?;
-        let hardware = Hardware::start(plan, &device, rules, door).await?;
+        let hubs = Arc::new(Hubs::new(membership, Box::new(device.clone())));
+        let digits = hubs.digits();
+        let server = build_server(plan, &parts, terminals, hubs, accounts).await?;
+        let hardware = Hardware::start(plan, &device, rules, door, digits).await?;
         Ok(Self { parts, server, hardware, token })
     }
 
@@ -214,6 +220,7 @@ async fn build_server(
     plan: &Plan,
     parts: &Parts,
     terminals: Terminals<ThisDevice>,
+    hubs: Arc<Hubs>,
     accounts: Accounts,
 ) -> anyhow::Result<Server> {
     let names = &plan.config.server.names.0;
@@ -222,7 +229,7 @@ async fn build_server(
         .add(rollcall_accounts::grpc::service(accounts.clone()))
         .add(gallery_service(&parts.gallery))
         .add(rollcall_attendance::service(parts.attendance.clone()))
-        .add(rollcall_terminals::service(terminals, VERSION))
+        .add(TerminalServiceServer::new(Grpc::new(terminals, VERSION).with_joining(hubs)))
         .add(health::service("edge-agent", VERSION, probes(parts)));
     Ok(Server::build(server_config(plan), &tls, accounts, services).await?)
 }
