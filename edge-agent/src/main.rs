@@ -8,6 +8,7 @@ mod databases;
 mod door;
 mod enrolment;
 mod entrance;
+mod hub;
 mod kiosk;
 mod picture;
 mod readers;
@@ -22,7 +23,7 @@ use rollcall_program::shell::{self, models_folder};
 use rollcall_program::{client, folder, key, log, token};
 
 use commands::{
-    backup, bench, detect, doctor, door as door_commands, enrol, evaluate, events, identify, restore,
+    backup, bench, detect, doctor, door as door_commands, enrol, evaluate, events, identify, join, restore,
     verify_log,
 };
 
@@ -51,6 +52,10 @@ enum Command {
     Restore(restore::Args),
     /// Check that every event of the log is what was written
     VerifyLog(verify_log::Args),
+    /// Make a running terminal belong to a hub: by digits that a human compares, or by a token of the hub
+    Join(join::JoinArgs),
+    /// Make a running terminal stand alone again
+    Leave(join::LeaveArgs),
     /// Make, list and end tokens for scripts
     #[command(subcommand)]
     Token(token::Command),
@@ -84,6 +89,8 @@ fn main() -> ExitCode {
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::VerifyLog(args) => verify_log::run(&args),
+        Command::Join(args) => join::join(&args),
+        Command::Leave(args) => join::leave(&args),
         Command::Token(command) => token::run(command),
         Command::Doctor(args) => models().and_then(|models| doctor::run(&models, &args)),
         Command::DoorSafe(args) => door_commands::make_safe(&args),

@@ -9,6 +9,7 @@ pub mod enrol;
 pub mod evaluate;
 pub mod events;
 pub mod identify;
+pub mod join;
 pub mod restore;
 pub mod verify_log;
 

@@ -65,6 +65,8 @@ pub struct Status {
     pub not_logged: usize,
     /// Since when the hub was not reached; `None`: there is no hub, or it is reached.
     pub offline_since: Option<UtcInstant>,
+    /// The digits that an operator compares with those of the hub, while this terminal asks to be adopted.
+    pub digits: Option<String>,
     /// Whether the clock was not set.
     pub clock_unset: bool,
 }

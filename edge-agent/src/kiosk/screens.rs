@@ -104,6 +104,7 @@ fn all() -> Vec<Fixed> {
         Fixed::new("offline").with(|status| status.offline_since = hours_ago(2)),
         Fixed::new("locked-down").with(|status| status.locked_down = true),
         Fixed::new("fire").with(|status| status.fire = true),
+        Fixed::new("adoption-digits").with(|status| status.digits = Some("012345".into())),
         Fixed::new("clock-unset").with(|status| status.clock_unset = true),
         Fixed::new("no-camera").without_picture().with(|status| status.camera_lost = true),
         Fixed::new("covered").picture(PictureState::Covered),

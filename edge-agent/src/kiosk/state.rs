@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rollcall_core::{SiteZone, UtcInstant, limits};
 use rollcall_proto::v1::EnrolmentPrompt as Ask;
+use rollcall_terminals::adoption::spaced;
 use serde::Serialize;
 
 use super::texts::{Say, Texts};
@@ -332,6 +333,9 @@ fn states(moment: &Moment<'_>, texts: &Texts) -> Vec<StateLine> {
     if status.fire {
         add(Level::Act, texts.say(Say::Fire));
     }
+    if let Some(digits) = &status.digits {
+        add(Level::Act, texts.say_with(Say::AdoptionDigits, [("digits", spaced(digits).into())]));
+    }
     if status.locked_down {
         add(Level::Look, texts.say(Say::LockedDown));
     }
@@ -629,16 +633,28 @@ mod tests {
             camera_lost: true,
             locked_down: true,
             fire: true,
+            digits: Some("012345".into()),
             not_logged: 3,
             offline_since: Some(at.before(Duration::from_secs(7200))),
             clock_unset: true,
         };
         let levels: Vec<Level> = lines(&all).iter().map(|(level, _)| *level).collect();
-        assert!(levels.is_sorted() && levels.len() == 6);
+        assert!(levels.is_sorted() && levels.len() == 7);
         for (age, words) in [(60, "1 min"), (3600, "1 h"), (7200, "2 h"), (172_800, "2 days"), (0, "0 min")] {
             let since = at.after(Duration::from_secs(60)).before(Duration::from_secs(age));
             let status = Status { offline_since: Some(since), ..Status::default() };
             assert_eq!(lines(&status), [(Level::Fine, format!("All kept, offline {words}"))]);
+        }
+    }
+
+    #[test]
+    fn the_digits_of_an_adoption_are_on_the_screen() {
+        for (language, words) in
+            [(Language::En, "Hub asks for: 012 345"), (Language::Vi, "Mã cho máy chủ: 012 345")]
+        {
+            let status = Status { digits: Some("012345".into()), ..Status::default() };
+            let state = compose(language, &View::default(), None, &status);
+            assert_eq!((state.states[0].level, state.states[0].text.as_str()), (Level::Act, words));
         }
     }
 

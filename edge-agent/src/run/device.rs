@@ -1,5 +1,6 @@
 //! This terminal's hardware and what its settings reach.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -8,14 +9,16 @@ use rollcall_core::{Fault, Reason, UtcInstant};
 use rollcall_gallery::Gallery;
 use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;
-use rollcall_terminals::{Device, Enrolling, Enrolment, Lockdown, Readings, Revised, Settings};
+use rollcall_terminals::{Device, Enrolling, Enrolment, Lockdown, Readings, Revised, Settings, hardware_id};
 use tokio::sync::watch;
 
 use super::alarms::Alarms;
+use super::site::VERSION;
 use crate::camera::CameraState;
 use crate::door::{Door, Opener};
 use crate::enrolment::Enrolments;
 use crate::entrance::events;
+use crate::hub::{Introducing, Introduction};
 use crate::recognition::{PictureState, View};
 
 /// See the module.
@@ -67,6 +70,20 @@ impl Parts {
             0 => None,
             micros => Some(UtcInstant::from_micros(micros)),
         }
+    }
+}
+
+impl Introducing for ThisDevice {
+    fn introduce(&self) -> Pin<Box<dyn Future<Output = Result<Introduction, Fault>> + Send + '_>> {
+        Box::pin(async {
+            Ok(Introduction {
+                hardware: hardware_id(),
+                display_name: self.settings.borrow().display_name.clone(),
+                software: VERSION.to_owned(),
+                people: self.gallery.counts().await.map_err(|error| error.fault())?.people,
+                events: self.log.events().await.map_err(|error| error.fault())?,
+            })
+        })
     }
 }
 

@@ -68,6 +68,7 @@ impl Hardware {
         device: &ThisDevice,
         rules: Rules,
         door: OpenDoor,
+        digits: watch::Receiver<Option<String>>,
     ) -> anyhow::Result<Self> {
         counters::describe();
         entrance::counters::describe();
@@ -124,6 +125,7 @@ impl Hardware {
             view,
             lockdown: rules.lockdown.clone(),
             door: door.as_ref().map(|door| door.state()),
+            digits,
         };
         tasks.spawn(status::follow(sources, status, zone, stop.clone()));
         let desk = desk(config, device, rules, &door, &recognition, announcements);

@@ -15,9 +15,12 @@ use rollcall_program::run::Ready;
 use rollcall_program::{health as part_health, systemd, ticks};
 use rollcall_proto::v1;
 use rollcall_proto::v1::gallery_service_server::GalleryServiceServer;
-use rollcall_server::{Running as RunningServer, Server, Services, health};
+use rollcall_proto::v1::terminal_service_server::TerminalServiceServer;
+use rollcall_server::{HubMembership, Running as RunningServer, Server, Services, health};
 use rollcall_store::{DataFolder, Db, Writes, replace_file};
-use rollcall_terminals::{Identity, Revised, Settings, SettingsField, Terminals, WithoutClock, hardware_id};
+use rollcall_terminals::{
+    Grpc, Identity, Revised, Settings, SettingsField, Terminals, WithoutClock, hardware_id,
+};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -28,9 +31,11 @@ use super::{Alarms, Plan};
 use crate::config::{self, Config};
 use crate::enrolment::Enrolments;
 use crate::entrance::Rules;
+use crate::hub::Hubs;
 use crate::{databases, folder, key};
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What this program tells of itself.
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Time for the log to write what waits.
 const LOG_CLOSE: Duration = Duration::from_secs(10);
@@ -93,6 +98,7 @@ impl Site {
         let (site, tmp) = (site_db.clone(), folder.file("tmp"));
         let attendance =
             Attendance::open(log.clone(), site, writes.clone(), people, Arc::new(log.clone()), tmp).await?;
+        let membership = HubMembership::open(&folder, identity.terminal, &identity.hardware, program_made())?;
         let device = ThisDevice {
             log: log.clone(),
             gallery: gallery.clone(),
@@ -120,8 +126,10 @@ impl Site {
             clock: Arc::clone(&clock),
         };
         let parts = Parts { folder, databases, writes, clock, log, gallery, attendance };
-        let server = build_server(plan, &parts, terminals, accounts).await?;
-        let hardware = Hardware::start(plan, &device, rules, door).await?;
+        let hubs = Arc::new(Hubs::new(membership, Box::new(device.clone())));
+        let digits = hubs.digits();
+        let server = build_server(plan, &parts, terminals, hubs, accounts).await?;
+        let hardware = Hardware::start(plan, &device, rules, door, digits).await?;
         Ok(Self { parts, server, hardware, token })
     }
 
@@ -195,6 +203,7 @@ async fn build_server(
     plan: &Plan,
     parts: &Parts,
     terminals: Terminals<ThisDevice>,
+    hubs: Arc<Hubs>,
     accounts: Accounts,
 ) -> anyhow::Result<Server> {
     let names = &plan.config.server.names.0;
@@ -203,7 +212,7 @@ async fn build_server(
         .add(rollcall_accounts::grpc::service(accounts.clone()))
         .add(gallery_service(&parts.gallery))
         .add(rollcall_attendance::service(parts.attendance.clone()))
-        .add(rollcall_terminals::service(terminals, VERSION))
+        .add(TerminalServiceServer::new(Grpc::new(terminals, VERSION).with_joining(hubs)))
         .add(health::service("edge-agent", VERSION, probes(parts)));
     Ok(Server::build(plan.config.server.at(plan.address), &tls, accounts, services).await?)
 }

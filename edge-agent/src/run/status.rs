@@ -25,6 +25,8 @@ pub(super) struct Sources {
     pub(super) view: watch::Receiver<View>,
     pub(super) lockdown: watch::Receiver<Lockdown>,
     pub(super) door: Option<watch::Receiver<DoorState>>,
+    /// Of an adoption.
+    pub(super) digits: watch::Receiver<Option<String>>,
 }
 
 /// Follows it all until `stop`.
@@ -66,6 +68,7 @@ impl Sources {
             fire: self.door.as_ref().is_some_and(|door| door.borrow().keeping.is_fire),
             not_logged: self.device.log.health().kept,
             offline_since: None,
+            digits: self.digits.borrow().clone(),
             clock_unset: self.device.clock.read().quality == Quality::Unset,
         }
     }

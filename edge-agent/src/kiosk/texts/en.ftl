@@ -72,6 +72,7 @@ picture-black = The camera sees nothing: more light, please
 picture-frozen = The camera's picture has stopped
 picture-covered = Something is in front of the camera
 picture-overexposed = Too much light for the camera
+adoption-digits = Hub asks for: { $digits }
 fire = Fire alarm: the door is open
 locked-down = Locked down
 waiting-to-be-logged = { $events } not yet logged

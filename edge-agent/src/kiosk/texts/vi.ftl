@@ -69,6 +69,7 @@ picture-black = Camera không thấy gì: cần thêm ánh sáng
 picture-frozen = Hình từ camera đã dừng
 picture-covered = Có vật che camera
 picture-overexposed = Quá nhiều ánh sáng vào camera
+adoption-digits = Mã cho máy chủ: { $digits }
 fire = Báo cháy: cửa đang mở
 locked-down = Đang phong tỏa
 waiting-to-be-logged = { $events } lượt chưa ghi sổ
