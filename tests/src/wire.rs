@@ -230,7 +230,9 @@ impl Shared {
             match harm {
                 Harm::Deaf(lost) if lost == way => continue,
                 Harm::Slow(delay) => thread::sleep(delay),
-                Harm::Narrow(rate) => thread::sleep(Duration::from_secs_f64(size as f64 / rate.max(1) as f64)),
+                Harm::Narrow(rate) => {
+                    thread::sleep(Duration::from_secs_f64(size as f64 / rate.max(1) as f64))
+                }
                 _ => {}
             }
             if to.write_all(&piece[..size]).is_err() {

@@ -84,7 +84,8 @@ async fn an_adopted_terminal_lets_the_hubs_people_in_and_the_hub_has_its_events(
     until("the PIN opens the door", async || terminal.type_pin(PIN).then_some(())).await;
     let mut client = hub.client().await;
     until("the entry is at the hub", async || (entries(&mut client, &person).await == 1).then_some(())).await;
-    let listed = client.terminals.list_terminals(v1::ListTerminalsRequest::default()).await.unwrap().into_inner();
+    let listed =
+        client.terminals.list_terminals(v1::ListTerminalsRequest::default()).await.unwrap().into_inner();
     let names: Vec<&str> = listed.terminals.iter().map(|terminal| terminal.display_name.as_str()).collect();
     assert_eq!(names, ["Main door"]);
 }
@@ -104,7 +105,8 @@ async fn while_the_network_is_cut_the_door_works_and_afterwards_every_entry_is_a
     wire.heal();
     wire.wait_for_connection_after(before, DEADLINE);
     let mut client = hub.client().await;
-    until("every entry is at the hub", async || (entries(&mut client, &person).await == 6).then_some(())).await;
+    until("every entry is at the hub", async || (entries(&mut client, &person).await == 6).then_some(()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

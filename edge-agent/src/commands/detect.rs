@@ -9,9 +9,10 @@ use anyhow::Context;
 use rollcall_vision::{Face, FaceReader, Models, Quality, QualityLimits, RgbImage};
 use serde::Serialize;
 
-use super::{Progress, shown, told};
+use super::{Progress, shown};
 use crate::annotate::{TEAL, draw_face, write_png};
 use crate::picture::read_picture;
+use rollcall_program::shell::told;
 
 /// Options of `edge-agent detect`.
 #[derive(clap::Args)]

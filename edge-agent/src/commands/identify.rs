@@ -14,9 +14,10 @@ use rollcall_vision::{
 };
 use serde::Serialize;
 
-use super::{Progress, shown, told};
+use super::{Progress, shown};
 use crate::annotate::{GREY, TEAL, draw_face, side_by_side, write_png};
 use crate::picture::read_picture;
+use rollcall_program::shell::told;
 
 /// Options of `edge-agent identify`.
 #[derive(clap::Args)]

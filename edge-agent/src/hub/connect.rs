@@ -18,7 +18,10 @@ use tonic::transport::{Channel, Endpoint, Uri};
 const NAME: &str = "hub.rollcall.invalid";
 /// For TCP and TLS together, over a bad network.
 const CONNECT: Duration = Duration::from_secs(10);
-const CALL: Duration = Duration::from_secs(10);
+/// Of one call, a push over a narrow network.
+const CALL: Duration = Duration::from_secs(30);
+/// Between two signs of life, and for the answer to one.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Where a hub listens when nobody says otherwise.
 const PORT: u16 = 7443;
 
@@ -41,7 +44,12 @@ pub(super) fn with_port(address: &str) -> String {
 
 /// Connects, so that who is there has shown it; again by itself when the connection is lost.
 pub(super) async fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, Fault> {
-    let endpoint = Endpoint::from(Uri::from_static("http://hub.rollcall.invalid")).timeout(CALL);
+    let endpoint = Endpoint::from(Uri::from_static("http://hub.rollcall.invalid"))
+        .timeout(CALL)
+        // A hub that hangs, or a cable that was pulled, is noticed although nothing is asked.
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true);
     let there = address.to_owned();
     let dial = tower::service_fn(move |_: Uri| {
         let (address, tls) = (there.clone(), Arc::clone(&tls));

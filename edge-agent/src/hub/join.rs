@@ -13,10 +13,9 @@ use rollcall_core::{Fault, Reason};
 use rollcall_proto::v1;
 use rollcall_proto::v1::adoption_service_client::AdoptionServiceClient;
 use rollcall_server::{HubMembership, HubTrust, Membership, Seen, TerminalKey, client_config, key_sha256};
-use rollcall_terminals::adopting::Answering;
 use rollcall_terminals::adoption::{JoinToken, Sides, digits};
 use rollcall_terminals::nearby;
-use rollcall_terminals::{HowToJoin, JoinStep, JoinSteps, Joining, TerminalError};
+use rollcall_terminals::{Answering, HowToJoin, JoinStep, JoinSteps, Joining, TerminalError};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
@@ -318,16 +317,12 @@ impl Session {
             csr: key.request().map_err(|error| error.fault())?.into(),
             people: i64::try_from(introduction.people).unwrap_or(i64::MAX),
             events: i64::try_from(introduction.events).unwrap_or(i64::MAX),
+            ..Default::default()
         })
     }
 
     /// Believes what the hub says that has this pin.
-    fn adopted(
-        &self,
-        address: &str,
-        adoption: v1::Adoption,
-        pin: [u8; 32],
-    ) -> Result<JoinStep, Fault> {
+    fn adopted(&self, address: &str, adoption: v1::Adoption, pin: [u8; 32]) -> Result<JoinStep, Fault> {
         if !adoption.authorities.iter().any(|authority| key_sha256(authority) == Some(pin)) {
             let message =
                 format!("{address} tells of other authorities than the one that it has; nothing was taken");

@@ -2,7 +2,9 @@
 
 mod connect;
 mod join;
+mod link;
 #[cfg(test)]
 mod tests;
 
 pub use join::{Hubs, Introducing, Introduction};
+pub use link::InTouch;

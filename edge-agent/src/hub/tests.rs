@@ -11,8 +11,8 @@ use futures_util::StreamExt as _;
 use rollcall_accounts::Accounts;
 use rollcall_core::{Fault, Reason, TerminalId, UtcInstant};
 use rollcall_server::{
-    Authority, HubMembership, Judgement, Registry, Running, Server, ServerConfig, Services, ShownCertificate, key_sha256,
-    requested_key_sha256,
+    Authority, HubMembership, Judgement, Registry, Running, Server, ServerConfig, Services, ShownCertificate,
+    key_sha256, requested_key_sha256,
 };
 use rollcall_store::{DataFolder, Db, SqliteOptions, Writes, requests};
 use rollcall_terminals::adopting::{Adopting as _, Answering};

@@ -76,9 +76,10 @@ impl Parts {
 impl Introducing for ThisDevice {
     fn introduce(&self) -> Pin<Box<dyn Future<Output = Result<Introduction, Fault>> + Send + '_>> {
         Box::pin(async {
+            let display_name = self.settings.borrow().display_name.clone();
             Ok(Introduction {
                 hardware: hardware_id(),
-                display_name: self.settings.borrow().display_name.clone(),
+                display_name,
                 software: VERSION.to_owned(),
                 people: self.gallery.counts().await.map_err(|error| error.fault())?.people,
                 events: self.log.events().await.map_err(|error| error.fault())?,

@@ -31,7 +31,7 @@ use super::{Alarms, Plan};
 use crate::config::{self, Config};
 use crate::enrolment::Enrolments;
 use crate::entrance::Rules;
-use crate::hub::Hubs;
+use crate::hub::{Hubs, InTouch};
 use crate::{databases, folder, key};
 
 /// What this program tells of itself.
@@ -45,6 +45,7 @@ pub(super) struct Site {
     parts: Parts,
     server: Server,
     hardware: Hardware,
+    in_touch: InTouch<ThisDevice>,
     token: PathBuf,
 }
 
@@ -126,21 +127,39 @@ impl Site {
             clock: Arc::clone(&clock),
         };
         let parts = Parts { folder, databases, writes, clock, log, gallery, attendance };
-        let hubs = Arc::new(Hubs::new(membership, Box::new(device.clone())));
+        let hubs = Arc::new(Hubs::new(membership.clone(), Box::new(device.clone())));
         let digits = hubs.digits();
+        let in_touch = InTouch {
+            log: parts.log.clone(),
+            gallery: parts.gallery.clone(),
+            terminals: terminals.clone(),
+            clock: Arc::clone(&parts.clock) as _,
+            membership,
+            folder: parts.folder.path().to_owned(),
+            software: VERSION.to_owned(),
+            link: watch::Sender::new(None),
+        };
+        in_touch.settle().await.map_err(|fault| anyhow::anyhow!(fault.message))?;
         let server = build_server(plan, &parts, terminals, hubs, accounts).await?;
         let hardware = Hardware::start(plan, &device, rules, door, digits).await?;
-        Ok(Self { parts, server, hardware, token })
+        Ok(Self { parts, server, hardware, in_touch, token })
     }
 
     /// Serves from now on.
     pub(super) async fn spawn(self) -> anyhow::Result<Running> {
-        let Self { parts, server, hardware, token } = self;
+        let Self { parts, server, hardware, in_touch, token } = self;
         let address = format!("{}\n", url(server.address(), Host::ThisMachine));
         replace_file(&parts.folder.file(folder::ADDRESS), address.as_bytes())?;
         let stop = CancellationToken::new();
         let mut ticks = ticks::start(&parts.gallery, &parts.attendance, &parts.clock, &stop);
         systemd::keep_alive(&mut ticks, stop.clone(), hardware.heartbeat());
+        let stopped = stop.clone();
+        ticks.spawn(async move {
+            tokio::select! {
+                never = in_touch.run() => match never {},
+                () = stopped.cancelled() => {}
+            }
+        });
         let server = server.spawn().await;
         Ok(Running { parts, server, hardware, ticks, stop, token })
     }

@@ -19,9 +19,7 @@ use rollcall_sync::hub::{Answering as SyncAnswering, Backups, Hub, HubParts};
 use rollcall_terminals::adoption::{
     AdoptedTerminals, AdoptingHub, AdoptingSite, Adoptions, Newcomer, SignedCertificate, TrustedAuthority,
 };
-use rollcall_terminals::{
-    Adopted, Answering, Fleet, KeyHash, Settings, Site, TerminalError, Trust,
-};
+use rollcall_terminals::{Adopted, Answering, Fleet, KeyHash, Settings, Site, TerminalError, Trust};
 
 use super::site::Parts;
 use crate::config::Config;
@@ -108,7 +106,10 @@ impl Terminals {
         let rotation = async {
             loop {
                 if let Err(error) = self.look_at_rotation().await {
-                    tracing::warn!(error = error.reason.as_str(), "the authority's taking over cannot be looked at");
+                    tracing::warn!(
+                        error = error.reason.as_str(),
+                        "the authority's taking over cannot be looked at"
+                    );
                 }
                 tokio::time::sleep(ROTATION).await;
             }
@@ -120,7 +121,10 @@ impl Terminals {
         let now = UtcInstant::now();
         let waiting = self.adoptions.end_rotation(now).await.map_err(|error| error.fault())?;
         if !waiting.is_empty() {
-            tracing::info!(terminals = waiting.len(), "another authority takes over; terminals have yet to renew");
+            tracing::info!(
+                terminals = waiting.len(),
+                "another authority takes over; terminals have yet to renew"
+            );
         }
         let authorities = self.authority.authority.certificates(now).map_err(|error| error.fault())?;
         let addresses = self.authority.addresses.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -256,7 +260,8 @@ impl Registry for Judge {
             let trust = self.fleet.trust(shown.terminal, key).await.map_err(|error| error.fault())?;
             let words = match trust {
                 Trust::Trusted => {
-                    let noted = self.adoptions.shown(shown.terminal, &shown.authority.0, UtcInstant::now()).await;
+                    let noted =
+                        self.adoptions.shown(shown.terminal, &shown.authority.0, UtcInstant::now()).await;
                     return noted.map_err(|error| error.fault());
                 }
                 Trust::Unknown => "this hub has not adopted this terminal; adopt it",

@@ -137,7 +137,9 @@ pub async fn newest_positions(db: &Db) -> Result<Vec<BTreeMap<LogId, Position>>,
             backups.push((file, BTreeMap::new()));
         }
         let hash = ChainHash::try_from(&hash[..]);
-        if let (Some((_, positions)), Ok(log), Ok(hash)) = (backups.last_mut(), LogId::try_from(&log[..]), hash) {
+        if let (Some((_, positions)), Ok(log), Ok(hash)) =
+            (backups.last_mut(), LogId::try_from(&log[..]), hash)
+        {
             positions.insert(log, Position { seq: u64::try_from(seq).unwrap_or(0), hash });
         }
     }

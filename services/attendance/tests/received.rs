@@ -8,7 +8,9 @@ mod support;
 use std::time::Duration;
 
 use hub::{Batch, Hub, Pushed, chain, event, log_id, now, record, stamp, terminal, whole};
-use rollcall_attendance::{AttendanceError, ChainHash, Identity, Log, Position, Quality, facts, positions, verify};
+use rollcall_attendance::{
+    AttendanceError, ChainHash, Identity, Log, Position, Quality, facts, positions, verify,
+};
 use rollcall_core::{EventId, limits};
 use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;

@@ -14,8 +14,8 @@ mod week;
 pub use caller::{Caller, CallerId, PeerAddress, Role};
 pub use fault::{Code, Fault, Reason};
 pub use ids::{
-    AccountId, BadName, CommandId, ConsentId, CredentialId, ErasureId, EventId, GalleryId, GroupId, LogId, MismatchId,
-    PeriodId, PersonId, TemplateId, TerminalId, TokenId,
+    AccountId, BadName, CommandId, ConsentId, CredentialId, ErasureId, EventId, GalleryId, GroupId, LogId,
+    MismatchId, PeriodId, PersonId, TemplateId, TerminalId, TokenId,
 };
 pub use set_hash::SetHash;
 pub use time::{SiteDay, SiteTime, SiteZone, UnknownZone, UtcInstant};

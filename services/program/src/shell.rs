@@ -58,7 +58,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// What went wrong and why, once: an error often cites its cause, and the cause is then listed again.
-fn told(error: &anyhow::Error) -> String {
+pub fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string).filter(|c| !c.is_empty()) {
         match text.is_empty() {

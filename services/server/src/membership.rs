@@ -22,11 +22,11 @@ use rustls::ClientConfig;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::ServerError;
 use crate::authority::{AuthorityId, key_sha256};
 use crate::certificates::{DAY, certificates_from_pem, certificates_to_pem, not_after};
 use crate::hub::{ClockFloor, HubTrust, client_config};
 use crate::leaf::{LEAF_DAYS_LEFT_MIN, TerminalKey};
-use crate::ServerError;
 
 const KEY: &str = "hub.key";
 const AUTHORITIES: &str = "hub-authorities.pem";

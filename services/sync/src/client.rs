@@ -36,6 +36,7 @@ use crate::convert;
 use crate::hub::PROTO;
 use crate::uplink::OwnLog;
 use contacts::ContactFile;
+pub use contacts::forget as forget_contacts;
 
 /// For an answer that is one message.
 const CALL: Duration = Duration::from_secs(30);
@@ -220,7 +221,8 @@ impl<D: Device> Client<D> {
                 End::OpenAgain => in_a_row += 1,
             }
             if in_a_row > OPENS_IN_A_ROW {
-                let words = "the hub and this terminal do not agree on what they have; it is tried again later";
+                let words =
+                    "the hub and this terminal do not agree on what they have; it is tried again later";
                 return Fault::new(Reason::OpenAgain, words);
             }
         }
@@ -243,7 +245,8 @@ impl<D: Device> Session<'_, D> {
         }
         if welcome.cloned {
             self.push_all(&welcome, &offered).await?;
-            let words = "two devices have this terminal's certificate: adopt this one anew, or switch the other off";
+            let words =
+                "two devices have this terminal's certificate: adopt this one anew, or switch the other off";
             return Err(Fault::new(Reason::TerminalCloned, words).into());
         }
         if self.exchange_ledger(welcome.ledger.clone().unwrap_or_default()).await? {
@@ -289,7 +292,9 @@ impl<D: Device> Session<'_, D> {
         self.contacts.answered(welcome.contact, &answered)?;
         if let Some(told) = convert::told(&welcome) {
             let anchor = crate::clock::anchor(&told, &asked, &answered);
-            if let Some(anchor) = anchor.filter(|anchor| crate::clock::is_wanted(anchor, self.anchor.as_ref())) {
+            if let Some(anchor) =
+                anchor.filter(|anchor| crate::clock::is_wanted(anchor, self.anchor.as_ref()))
+            {
                 self.write_anchor(&anchor).await?;
             }
             self.parts.membership.told_time(UtcInstant::from_micros(told.wall_us))?;
@@ -393,13 +398,17 @@ impl<D: Device> Session<'_, D> {
 
     async fn obey(&mut self, hint: v1::Hint, commands: &mut JoinSet<()>) -> Result<(), End> {
         if let Some(command) = hint.command {
-            let (terminals, mut hub, received) = (self.parts.terminals.clone(), self.hub.clone(), Instant::now());
+            let (terminals, mut hub, received) =
+                (self.parts.terminals.clone(), self.hub.clone(), Instant::now());
             // Beside a gallery that is being pulled: somebody stands at a door.
             commands.spawn(async move {
                 if let Ok(answer) = terminals.perform(command, received).await
                     && let Err(fault) = call(hub.answer_command(answer)).await
                 {
-                    tracing::warn!(reason = fault.reason.as_str(), "the hub was not told what became of its order");
+                    tracing::warn!(
+                        reason = fault.reason.as_str(),
+                        "the hub was not told what became of its order"
+                    );
                 }
             });
         }
@@ -426,9 +435,7 @@ fn own(log: &LogState) -> OwnLog {
 }
 
 /// Waits for an answer, and no longer than it may take.
-async fn call<T>(
-    answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
-) -> Result<T, Fault> {
+async fn call<T>(answer: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Fault> {
     match timeout(CALL, answer).await {
         Ok(Ok(response)) => Ok(response.into_inner()),
         Ok(Err(status)) => Err(fault(&status)),

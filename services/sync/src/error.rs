@@ -32,7 +32,9 @@ pub enum SyncError {
     #[error("the push {0}")]
     Batch(#[from] BatchError),
     /// Other events are there under these numbers.
-    #[error("other events are stored under these numbers of the log: it was restored or copied; move its events into another log")]
+    #[error(
+        "other events are stored under these numbers of the log: it was restored or copied; move its events into another log"
+    )]
     Forked,
     /// A push goes on from where the hub is not.
     #[error("the hub has this log up to number {have}; go on from there")]
@@ -44,7 +46,9 @@ pub enum SyncError {
     #[error("the hub was restored from a backup meanwhile; open again")]
     OpenAgain,
     /// Two devices have the certificate of this terminal.
-    #[error("two devices have this terminal's certificate; events are taken, nothing is given: adopt one of them anew")]
+    #[error(
+        "two devices have this terminal's certificate; events are taken, nothing is given: adopt one of them anew"
+    )]
     Cloned,
     /// Of the logs.
     #[error(transparent)]

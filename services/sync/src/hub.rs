@@ -331,7 +331,8 @@ impl Hub {
         offer: v1::OfferGalleryRequest,
     ) -> Result<v1::OfferGalleryResponse, SyncError> {
         self.refuse_clone(terminal).await?;
-        let history = GalleryId::try_from(&offer.gallery_id[..]).map_err(|_| SyncError::field("gallery_id"))?;
+        let history =
+            GalleryId::try_from(&offer.gallery_id[..]).map_err(|_| SyncError::field("gallery_id"))?;
         let rows = offer.rows.unwrap_or_default().rows;
         let taken = self.parts.gallery.take_back(history, rows, UtcInstant::now()).await?;
         if taken.refused > 0 {
@@ -521,7 +522,8 @@ fn opened(hello: &Hello, address: String) -> Opened {
         ledger_hash: hello.ledger.hash.to_bytes(),
         clock: (
             UtcInstant::from_micros(hello.reading.wall_us),
-            v1::ClockQuality::try_from(rollcall_attendance::quality_number(hello.reading.quality)).unwrap_or_default(),
+            v1::ClockQuality::try_from(rollcall_attendance::quality_number(hello.reading.quality))
+                .unwrap_or_default(),
         ),
         software: hello.software.clone(),
         address,

@@ -70,7 +70,9 @@ impl Gallery {
         let write = async move {
             let known = erasures::all(&mut gallery.shared.db.read().await?).await?;
             if gallery.shared.db.engine() == Engine::Postgres {
-                gallery.take_into_ledger(known.iter().map(|(_, erasure)| erasure.removal()).collect()).await?;
+                gallery
+                    .take_into_ledger(known.iter().map(|(_, erasure)| erasure.removal()).collect())
+                    .await?;
             }
             let known: HashSet<PersonId> = known.iter().map(|(_, erasure)| erasure.person).collect();
             let entries = gallery.ledger_entries();
@@ -183,9 +185,8 @@ pub(super) async fn open_ledger(
     let ledger = opened.map_err(|_| StoreError::Panicked)??;
     for (line, erasure) in known {
         let entry = usize::try_from(line - 1).ok().and_then(|at| ledger.entries().get(at));
-        let same = |entry: &Entry| {
-            entry.removal.erasure == erasure.id && entry.removal.person == erasure.person
-        };
+        let same =
+            |entry: &Entry| entry.removal.erasure == erasure.id && entry.removal.person == erasure.person;
         if !entry.is_some_and(same) {
             let problem = format!("is not the one of this database: line {line} is another");
             return Err(GalleryError::Ledger { place, problem });

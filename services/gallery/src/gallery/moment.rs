@@ -103,7 +103,8 @@ impl Moment {
     /// # Errors
     /// A database that does not answer.
     pub async fn is_former(&mut self, history: GalleryId) -> Result<bool, GalleryError> {
-        Ok(rows::head(&mut self.tx).await?.gallery != history && histories::is_known(&mut self.tx, history).await?)
+        Ok(rows::head(&mut self.tx).await?.gallery != history
+            && histories::is_known(&mut self.tx, history).await?)
     }
 
     /// The lowest revision that a terminal can go on from change by change.
@@ -167,7 +168,11 @@ impl Moment {
     }
 }
 
-fn row_of(gallery: &Gallery, change: &Change, stored: Option<&StoredRow>) -> Result<v1::GalleryRow, SealError> {
+fn row_of(
+    gallery: &Gallery,
+    change: &Change,
+    stored: Option<&StoredRow>,
+) -> Result<v1::GalleryRow, SealError> {
     match stored {
         Some(stored) => gallery.open_row(stored),
         None => Ok(removed_at(change.person, change.revision.unsigned_abs())),

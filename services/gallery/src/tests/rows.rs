@@ -258,7 +258,11 @@ fn rows_are_cut_into_messages_in_their_order() {
     let rows: Vec<_> = (1..=20).map(|revision| row(revision, 60_000)).collect();
     let chunks = in_chunks(rows.clone());
     assert_eq!(chunks.len(), 5);
-    assert!(chunks.iter().all(|chunk| prost::Message::encoded_len(chunk) <= limits::GALLERY_CHUNK_SIZE_BYTES + 100));
+    assert!(
+        chunks
+            .iter()
+            .all(|chunk| prost::Message::encoded_len(chunk) <= limits::GALLERY_CHUNK_SIZE_BYTES + 100)
+    );
     assert_eq!(chunks.into_iter().flat_map(|chunk| chunk.rows).collect::<Vec<_>>(), rows);
     assert_eq!(in_chunks(Vec::new()), []);
 }

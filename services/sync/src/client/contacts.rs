@@ -44,6 +44,18 @@ struct StoredSilence {
     answered_us: Option<i64>,
 }
 
+/// Removes it: the terminal has left its hub, and the next one counts anew.
+///
+/// # Errors
+/// A folder that cannot be written.
+pub fn forget(folder: &Path) -> Result<(), Fault> {
+    let path = folder.join(FILE);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(unreadable(&path, &error)),
+        _ => Ok(()),
+    }
+}
+
 impl ContactFile {
     /// Reads it; a terminal that has never called has none.
     pub(super) fn open(folder: &Path) -> Result<Self, Fault> {

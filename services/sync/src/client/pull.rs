@@ -100,7 +100,8 @@ impl<D: Device> Session<'_, D> {
                 return Err(Fault::new(Reason::Unavailable, "the hub's answer is not whole").into());
             };
             let part = convert::part(&message, &mut summaries);
-            let part = part.map_err(|error| Fault::new(Reason::FieldInvalid, format!("the hub's rows: {error}")))?;
+            let part =
+                part.map_err(|error| Fault::new(Reason::FieldInvalid, format!("the hub's rows: {error}")))?;
             let action = replica.take(part, |person: PersonId| known.get(&person).copied())?;
             let rows = match message.part {
                 Some(Sent::Delta(rows) | Sent::Snapshot(rows)) => rows.rows,
@@ -138,7 +139,11 @@ impl<D: Device> Session<'_, D> {
             gallery_id: history.to_bytes().to_vec().into(),
         });
         let answer = call(self.hub.offer_gallery(offers)).await?;
-        tracing::warn!(taken = answer.taken, refused = answer.refused, "the hub was offered the people it had lost");
+        tracing::warn!(
+            taken = answer.taken,
+            refused = answer.refused,
+            "the hub was offered the people it had lost"
+        );
         Ok(())
     }
 

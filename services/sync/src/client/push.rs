@@ -22,7 +22,8 @@ impl<D: Device> Session<'_, D> {
         offered: &[LogState],
     ) -> Result<Current, End> {
         let held: Result<Vec<HeldLog>, _> = welcome.logs.iter().map(HeldLog::try_from).collect();
-        let held = held.map_err(|error| Fault::new(Reason::FieldInvalid, format!("the hub's answer: {error}")))?;
+        let held =
+            held.map_err(|error| Fault::new(Reason::FieldInvalid, format!("the hub's answer: {error}")))?;
         let mut current = None;
         let mut is_other = false;
         for log in offered {
@@ -108,12 +109,16 @@ impl<D: Device> Session<'_, D> {
         match call(self.hub.push(message)).await {
             Ok(ack) => {
                 let ack = Acked::try_from(&ack);
-                let ack = ack.map_err(|error| Fault::new(Reason::FieldInvalid, format!("the hub's answer: {error}")))?;
+                let ack = ack.map_err(|error| {
+                    Fault::new(Reason::FieldInvalid, format!("the hub's answer: {error}"))
+                })?;
                 self.prune(&ack).await?;
                 Ok(Answer::Ack(ack))
             }
             Err(fault) if fault.reason == Reason::LogForked => Ok(Answer::Forked),
-            Err(fault) if fault.reason == Reason::PositionUnknown => Ok(Answer::PositionUnknown { have: have(&fault) }),
+            Err(fault) if fault.reason == Reason::PositionUnknown => {
+                Ok(Answer::PositionUnknown { have: have(&fault) })
+            }
             Err(fault) => Err(fault),
         }
     }
