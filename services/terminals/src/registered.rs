@@ -95,10 +95,12 @@ impl Adopted {
 impl Registered {
     /// Whether a certificate with this key is trusted.
     pub fn trust(&self, key: KeyHash) -> Trust {
-        match () {
-            () if self.revoked.is_some() => Trust::Revoked,
-            () if self.key != key => Trust::OtherKey,
-            () => Trust::Trusted,
+        if self.revoked.is_some() {
+            Trust::Revoked
+        } else if self.key != key {
+            Trust::OtherKey
+        } else {
+            Trust::Trusted
         }
     }
 }
