@@ -87,10 +87,12 @@ impl Site {
         let folder = DataFolder::open(&plan.data)?;
         let writes = Writes::new();
         restored::finish(folder.path(), &plan.store).await?;
+        // Before the files are made where there are none.
+        let sealed = key::Sealed::in_folder(&folder);
         let databases = Databases::open(&plan.store, &folder).await?;
         let _turn = Turn::wait(databases.site(), "start of a hub").await?;
         let head = store::head(databases.site()).await?;
-        let key = open_key(plan, &folder, &databases, &head).await?;
+        let key = open_key(plan, &folder, sealed, &databases, &head).await?;
         let clock = Arc::new(SystemClock::new(program_made()));
         let log = databases.open_log(&folder, head.hub, &clock).await?;
         let options = GalleryOptions {
@@ -231,12 +233,13 @@ async fn load_faces(plan: &Plan, gallery: &Gallery) -> anyhow::Result<()> {
 async fn open_key(
     plan: &Plan,
     folder: &DataFolder,
+    in_folder: key::Sealed,
     databases: &Databases,
     head: &Head,
 ) -> anyhow::Result<Key> {
     let sealed = match (&head.key_fingerprint, &plan.store) {
         (Some(_), _) => key::Sealed::Gallery,
-        (None, Store::Files) => key::Sealed::in_folder(folder),
+        (None, Store::Files) => in_folder,
         (None, Store::Server { .. }) => key::Sealed::Nothing,
     };
     let key = key::open(folder, sealed)?;
