@@ -28,7 +28,7 @@ use crate::TerminalError;
 use crate::adopting::{Adopting, Answering, Asking, NewToken};
 use crate::store::adoption as store;
 
-pub use digits::{Sides, digits};
+pub use digits::{Sides, digits, spaced};
 pub use join_token::{JoinToken, NoToken, SECRET_SIZE_BYTES};
 
 /// What the program does for adoption.

@@ -34,9 +34,23 @@ pub fn digits(sides: &Sides) -> String {
     format!("{:06}", u64::from_be_bytes([a, b, c, d, e, f, g, h]) % 1_000_000)
 }
 
+/// The digits as people read them out.
+pub fn spaced(digits: &str) -> String {
+    match digits.split_at_checked(digits.len() / 2) {
+        Some((first, second)) if !first.is_empty() => format!("{first} {second}"),
+        _ => digits.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digits_are_read_out_in_two_threes() {
+        assert_eq!(spaced("012345"), "012 345");
+        assert_eq!(spaced(""), "");
+    }
 
     const SIDES: Sides = Sides {
         authority_sha256: [1; 32],
