@@ -91,7 +91,7 @@ impl Calls {
         let (mut parts, body) = request.into_parts();
         let admitted = auth::authorise(&self.standing, &self.throttle, peer, &parts.headers, rpc).await?;
         if rpc.rule == Rule::Stranger {
-            self.strangers.admit(peer.address)?;
+            self.strangers.admit(peer.address, std::time::Instant::now())?;
             parts.extensions.insert(PeerAddress(peer.address));
         }
         // The deadline is kept here; the handler shall not see the secret.
@@ -126,7 +126,7 @@ impl Calls {
             && let Ok(response) = &answered
             && refusal::code(response.headers()) == Some(Code::Unauthenticated)
         {
-            self.strangers.guessed(peer.address)?;
+            self.strangers.guessed(peer.address, std::time::Instant::now())?;
         }
         answered
     }

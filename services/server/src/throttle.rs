@@ -122,15 +122,14 @@ impl Default for Strangers {
 impl Strangers {
     /// Whether a call from this address is answered. One that was wrong too often is not, right or wrong, so that it
     /// does not learn which it would have been.
-    pub(crate) fn admit(&self, address: IpAddr) -> Result<(), Status> {
-        let now = Instant::now();
+    pub(crate) fn admit(&self, address: IpAddr, now: Instant) -> Result<(), Status> {
         let admitted = self.guesses.check(address, now).and_then(|()| self.calls.count(address, now));
         admitted.map_err(|throttled| refusal::status_with_delay(&throttled.fault(), throttled.delay))
     }
 
     /// A call from this address had a wrong secret.
-    pub(crate) fn guessed(&self, address: IpAddr) -> Result<(), Status> {
-        let counted = self.guesses.count(address, Instant::now());
+    pub(crate) fn guessed(&self, address: IpAddr, now: Instant) -> Result<(), Status> {
+        let counted = self.guesses.count(address, now);
         counted.map_err(|throttled| refusal::status_with_delay(&throttled.fault(), throttled.delay))
     }
 }
@@ -183,15 +182,25 @@ mod tests {
 
     #[test]
     fn f074_after_five_wrong_secrets_an_address_is_answered_five_times_a_minute() {
-        let strangers = Strangers::default();
+        let (strangers, now) = (Strangers::default(), Instant::now());
         for _ in 0..5 {
-            strangers.admit(ADDRESS).unwrap();
-            strangers.guessed(ADDRESS).unwrap();
+            strangers.admit(ADDRESS, now).unwrap();
+            strangers.guessed(ADDRESS, now).unwrap();
         }
-        let refused = strangers.admit(ADDRESS).unwrap_err();
+        let refused = strangers.admit(ADDRESS, now).unwrap_err();
         assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
-        assert_eq!(limits::SECRET_GUESSES_PAUSE_MS, 60_000 / 5);
-        strangers.admit("10.0.0.2".parse().unwrap()).unwrap();
+        strangers.admit(ADDRESS, now + Duration::from_secs(60 / 5)).unwrap();
+        strangers.admit("10.0.0.2".parse().unwrap(), now).unwrap();
+    }
+
+    #[test]
+    fn strangers_are_answered_120_times_at_once_and_then_ten_times_a_second() {
+        let (strangers, now) = (Strangers::default(), Instant::now());
+        for _ in 0..120 {
+            strangers.admit(ADDRESS, now).unwrap();
+        }
+        strangers.admit(ADDRESS, now).unwrap_err();
+        strangers.admit(ADDRESS, now + Duration::from_millis(100)).unwrap();
     }
 
     #[test]
