@@ -258,7 +258,7 @@ both_engines! {
             record(EventId::generate(), stamp(boot, 0, 0, unset), Kind::ClockAnchor(anchor))
         };
         let events =
-            vec![anchor(1, 0), at(2, 5), at(2, 25), at(3, 7), at(3, 17), anchor(4, 120)];
+            [anchor(1, 0), at(2, 5), at(2, 25), at(3, 7), at(3, 17), anchor(4, 120)];
         // Whatever the pushes: one event each, or all at once in another log.
         for length in 1..=events.len() {
             let log_id = log_id(u8::try_from(length).unwrap());
