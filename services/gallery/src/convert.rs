@@ -31,7 +31,8 @@ pub(crate) fn erasure_id(name: &str) -> Result<ErasureId, GalleryError> {
 /// The person of `proposals/ID`.
 pub(crate) fn proposal_id(name: &str) -> Result<PersonId, GalleryError> {
     let id = name.strip_prefix("proposals/").unwrap_or_default();
-    id.parse().map_err(|_| GalleryError::invalid("name", "is not the name of a proposal; write it as proposals/ID"))
+    id.parse()
+        .map_err(|_| GalleryError::invalid("name", "is not the name of a proposal; write it as proposals/ID"))
 }
 
 /// Where the list of proposals goes on.

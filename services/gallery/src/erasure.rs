@@ -211,8 +211,7 @@ impl Ledger {
         }
         let (by_person, told) = (HashMap::new(), HashSet::new());
         let path = path.to_owned();
-        let mut ledger =
-            Self { path, file, key, entries: Vec::new(), by_person, told, last_mac, size_bytes };
+        let mut ledger = Self { path, file, key, entries: Vec::new(), by_person, told, last_mac, size_bytes };
         entries.into_iter().for_each(|entry| ledger.push(entry));
         Ok(ledger)
     }

@@ -50,8 +50,9 @@ pub use credential::{Credential, CredentialHolder, CredentialKind, CredentialSta
 pub use erasure::{DeviceErasure, Erasure};
 pub use error::GalleryError;
 pub use gallery::{
-    AliasFuture, Aliases, CameBack, CameBackAs, Changes, Counts, Elsewhere, EnrolOptions, Gallery, GalleryOptions, Holders, HoldersFuture, Imported, Moment,
-    Proposal, Retry, Snapshot, TakenBack, in_chunks,
+    AliasFuture, Aliases, CameBack, CameBackAs, Changes, Counts, Elsewhere, EnrolOptions, Gallery,
+    GalleryOptions, Holders, HoldersFuture, Imported, Moment, Proposal, Retry, Snapshot, TakenBack,
+    in_chunks,
 };
 pub use group::Group;
 pub use grpc::GalleryServer;

@@ -54,8 +54,12 @@ impl Offered {
             return Err(bad(format!("has more than {} templates", limits::TEMPLATES_PER_PERSON)));
         }
         let field = |error: GalleryError| bad(format!("cannot be taken in: {error}"));
-        let mut group_names: Vec<String> =
-            offer.group_names.iter().map(|name| group::display_name(name)).collect::<Result<_, _>>().map_err(field)?;
+        let mut group_names: Vec<String> = offer
+            .group_names
+            .iter()
+            .map(|name| group::display_name(name))
+            .collect::<Result<_, _>>()
+            .map_err(field)?;
         group_names.sort_unstable();
         group_names.dedup();
         Ok(Self {
@@ -88,8 +92,8 @@ fn consent(offered: &v1::OfferedConsent) -> Result<(Said, UtcInstant), GalleryEr
 
 fn template(offered: &v1::OfferedTemplate) -> Result<OfferedTemplate, String> {
     let told = offered.template.as_ref().ok_or("has a template that is empty")?;
-    let template =
-        TemplateId::try_from(&told.template_id[..]).map_err(|_| "has a template whose id is not of 16 bytes")?;
+    let template = TemplateId::try_from(&told.template_id[..])
+        .map_err(|_| "has a template whose id is not of 16 bytes")?;
     let model_hash =
         told.model_hash[..].try_into().map_err(|_| "has a template whose model_hash is not of 32 bytes")?;
     unit(&told.embedding, None).map_err(|error| format!("has a template that is no embedding: {error}"))?;
@@ -116,24 +120,25 @@ pub(crate) fn offer(
     zone: &rollcall_core::SiteZone,
     now: UtcInstant,
 ) -> v1::OfferPeopleRequest {
-    let template = |(template, embedding): (&crate::store::whole::WholeTemplate, Option<Zeroizing<Vec<u8>>>)| {
-        Some(v1::OfferedTemplate {
-            template: Some(v1::GalleryTemplate {
-                template_id: template.template.to_bytes().to_vec().into(),
-                model_hash: template.model_hash.clone().into(),
-                embedding: embedding?.to_vec().into(),
-            }),
-            quality: Some(v1::FaceQuality {
-                eye_distance_px: template.quality.inter_ocular_px,
-                sharpness: template.quality.sharpness * template.quality.sharpness,
-                yaw_degrees: template.quality.yaw_deg,
-                roll_degrees: template.quality.roll_deg,
-                brightness: template.quality.brightness,
-                complaints: Vec::new(),
-            }),
-            model: template.model.clone(),
-        })
-    };
+    let template =
+        |(template, embedding): (&crate::store::whole::WholeTemplate, Option<Zeroizing<Vec<u8>>>)| {
+            Some(v1::OfferedTemplate {
+                template: Some(v1::GalleryTemplate {
+                    template_id: template.template.to_bytes().to_vec().into(),
+                    model_hash: template.model_hash.clone().into(),
+                    embedding: embedding?.to_vec().into(),
+                }),
+                quality: Some(v1::FaceQuality {
+                    eye_distance_px: template.quality.inter_ocular_px,
+                    sharpness: template.quality.sharpness * template.quality.sharpness,
+                    yaw_degrees: template.quality.yaw_deg,
+                    roll_degrees: template.quality.roll_deg,
+                    brightness: template.quality.brightness,
+                    complaints: Vec::new(),
+                }),
+                model: template.model.clone(),
+            })
+        };
     let mut offer = v1::OfferPeopleRequest {
         person_id: whole.person.to_bytes().to_vec().into(),
         display_name: whole.display_name.clone(),

@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 
 use prost::Message;
-use rollcall_core::{ConsentId, CredentialId, GroupId, MismatchId, PersonId, SiteDay, TemplateId, UtcInstant};
+use rollcall_core::{
+    ConsentId, CredentialId, GroupId, MismatchId, PersonId, SiteDay, TemplateId, UtcInstant,
+};
 use rollcall_vision::Quality;
 use zeroize::Zeroizing;
 

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::decide::{reports_of_margin, REPORTED_THRESHOLD_MAX};
+use crate::decide::{REPORTED_THRESHOLD_MAX, reports_of_margin};
 use crate::keys::Key;
 use crate::seal::unit;
 use crate::{CredentialKind, GalleryError, person};
@@ -90,9 +90,13 @@ impl Row {
     ///
     /// # Errors
     /// [`GalleryError::Row`].
-    pub(crate) fn read(row: &v1::GalleryRow, running: Option<(&[u8; 32], usize)>) -> Result<Self, GalleryError> {
-        let person = PersonId::try_from(&*row.person_id)
-            .map_err(|_| refused("a row", format!("has a person_id of {} bytes, not 16", row.person_id.len())))?;
+    pub(crate) fn read(
+        row: &v1::GalleryRow,
+        running: Option<(&[u8; 32], usize)>,
+    ) -> Result<Self, GalleryError> {
+        let person = PersonId::try_from(&*row.person_id).map_err(|_| {
+            refused("a row", format!("has a person_id of {} bytes, not 16", row.person_id.len()))
+        })?;
         let whose = person.name();
         let revision = i64::try_from(row.revision).ok().filter(|revision| *revision >= 0);
         let revision = revision.ok_or_else(|| refused(&whose, "has a revision that cannot be".into()))?;
@@ -100,10 +104,13 @@ impl Row {
             Some(Change::Erase(true)) => None,
             Some(Change::Upsert(bytes)) => {
                 let told = Told::read(person, bytes, running).map_err(|problem| refused(&whose, problem))?;
-                let mac = (&*row.mac).try_into().map_err(|_| refused(&whose, "has a mac that is none".into()))?;
+                let mac =
+                    (&*row.mac).try_into().map_err(|_| refused(&whose, "has a mac that is none".into()))?;
                 Some(Upsert { hash: hash(person, bytes), bytes: bytes.clone(), mac, told })
             }
-            _ => return Err(refused(&whose, "says neither what the person is nor that they are gone".into())),
+            _ => {
+                return Err(refused(&whose, "says neither what the person is nor that they are gone".into()));
+            }
         };
         Ok(Self { revision, person, upsert })
     }
@@ -176,7 +183,8 @@ fn template(
 }
 
 fn credential(told: &v1::GalleryCredential) -> Result<Option<ToldCredential>, String> {
-    let credential = CredentialId::try_from(&*told.credential_id).map_err(|_| "has a credential without an id")?;
+    let credential =
+        CredentialId::try_from(&*told.credential_id).map_err(|_| "has a credential without an id")?;
     let verifier =
         (&*told.verifier).try_into().map_err(|_| "has a credential whose verifier is not of 32 bytes")?;
     let kind = match told.form() {

@@ -94,7 +94,12 @@ impl Seal {
 
     /// Seals so that the same value in the same place gives the same bytes: the nonce is a keyed digest of both (as in
     /// RFC 5297). Whoever sees two of them learns whether they are the same, and nothing else.
-    pub(crate) fn seal_same(&self, nonces: &Key, place: Place<'_>, value: &[u8]) -> Result<Vec<u8>, SealError> {
+    pub(crate) fn seal_same(
+        &self,
+        nonces: &Key,
+        place: Place<'_>,
+        value: &[u8],
+    ) -> Result<Vec<u8>, SealError> {
         let digest = nonces.mac(&[&place.bytes(), value]);
         let mut nonce = [0; NONCE_SIZE_BYTES];
         nonce.copy_from_slice(&digest[..NONCE_SIZE_BYTES]);

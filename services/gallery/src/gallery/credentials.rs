@@ -6,8 +6,8 @@ use rollcall_store::Tx;
 use super::{Gallery, Retry, retry};
 use crate::GalleryError;
 use crate::credential::{
-    self, Credential, CredentialHolder, CredentialKind, Leaving, badge, badge_id, card, chosen_pin, pin_digits,
-    random_pin, verifier,
+    self, Credential, CredentialHolder, CredentialKind, Leaving, badge, badge_id, card, chosen_pin,
+    pin_digits, random_pin, verifier,
 };
 use crate::keys::Key;
 use crate::store::{changes, credentials, id, people};

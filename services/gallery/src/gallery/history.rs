@@ -15,6 +15,7 @@ use rollcall_proto::v1;
 use rollcall_store::Tx;
 
 use super::Gallery;
+use crate::GalleryError;
 use crate::person::PersonFields;
 use crate::recogniser::{TEMPLATE_TABLE, off_runtime};
 use crate::recovery::Recovery;
@@ -24,7 +25,6 @@ use crate::store::histories::{self, Taken};
 use crate::store::templates::{self, NewTemplate};
 use crate::store::whole::WholeCredential;
 use crate::store::{changes, consents, credentials, erasures, groups, mismatches, people, rows};
-use crate::GalleryError;
 
 /// What became of the rows of one message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,7 +95,10 @@ impl Gallery {
             let new = GalleryId::generate();
             histories::begin(&mut tx, former, new, head.revision, now).await?;
             gallery.commit(tx).await?;
-            tracing::warn!(revision = head.revision, "the gallery stepped back; terminals are asked for what was lost");
+            tracing::warn!(
+                revision = head.revision,
+                "the gallery stepped back; terminals are asked for what was lost"
+            );
             Ok(new)
         };
         self.shared.writes.run(write).await
@@ -120,14 +123,19 @@ impl Gallery {
             off_runtime(move || offered.iter().filter_map(|row| gallery.kept(row)).collect()).await?;
         let refused = count - kept.len();
         if refused > 0 {
-            tracing::error!(refused, "a terminal offered rows that this hub did not make; look at it before you trust it");
+            tracing::error!(
+                refused,
+                "a terminal offered rows that this hub did not make; look at it before you trust it"
+            );
         }
         let gallery = self.clone();
         let write = async move {
             let mut tx = gallery.begin_upkeep().await?;
             let shared = histories::shared_with(&mut tx, history).await?;
             let shared = shared.ok_or_else(|| {
-                GalleryError::State("rows of the history in force are not taken back; begin a new one first".into())
+                GalleryError::State(
+                    "rows of the history in force are not taken back; begin a new one first".into(),
+                )
             })?;
             let people: Vec<PersonId> = kept.iter().map(|kept| kept.row.person).collect();
             let erased = erasures::among(&mut tx, &people).await?;
@@ -189,14 +197,22 @@ impl Gallery {
         let seal = Seal::new(keys.templates.bytes());
         let sealed = told.templates.iter().map(|template| {
             let (person, row) = (row.person, template.template.as_bytes());
-            seal.seal(Place { table: TEMPLATE_TABLE, person, row, model: &template.model_hash }, &template.embedding)
+            seal.seal(
+                Place { table: TEMPLATE_TABLE, person, row, model: &template.model_hash },
+                &template.embedding,
+            )
         });
         let sealed_templates = sealed.collect::<Result<_, _>>().ok()?;
         Some(Kept { row, told, recovery, sealed_templates })
     }
 
     /// At which revision of the shared history, or of the one that it came back from, a person is here.
-    async fn former_revision(&self, tx: &mut Tx, person: PersonId, shared: i64) -> Result<Former, GalleryError> {
+    async fn former_revision(
+        &self,
+        tx: &mut Tx,
+        person: PersonId,
+        shared: i64,
+    ) -> Result<Former, GalleryError> {
         let Some(here) = rows::of(tx, &[person], &[]).await?.pop() else {
             return Ok(if people::exists(tx, person).await? { Former::Changed } else { Former::NotHere });
         };

@@ -159,7 +159,11 @@ impl Moment {
     }
 }
 
-fn row_of(gallery: &Gallery, change: &Change, stored: Option<&StoredRow>) -> Result<v1::GalleryRow, SealError> {
+fn row_of(
+    gallery: &Gallery,
+    change: &Change,
+    stored: Option<&StoredRow>,
+) -> Result<v1::GalleryRow, SealError> {
     match stored {
         Some(stored) => gallery.open_row(stored),
         None => Ok(removed_at(change.person, change.revision.unsigned_abs())),

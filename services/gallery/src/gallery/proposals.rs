@@ -92,7 +92,8 @@ impl Gallery {
                 let whole = whole.remove(person)?;
                 let open = |template: &whole::WholeTemplate| {
                     let row = template.template.as_bytes();
-                    let place = Place { table: TEMPLATE_TABLE, person: *person, row, model: &template.model_hash };
+                    let place =
+                        Place { table: TEMPLATE_TABLE, person: *person, row, model: &template.model_hash };
                     seal.open(place, &template.sealed).ok()
                 };
                 let embeddings = whole.templates.iter().map(open).collect();
@@ -184,7 +185,9 @@ impl Gallery {
                 None => None,
             };
             let mut candidates: Vec<PersonId> = same.map(|row| row.id()).transpose()?.into_iter().collect();
-            candidates.extend(alike.into_iter().filter(|alike| candidates.first() != Some(alike)).collect::<Vec<_>>());
+            candidates.extend(
+                alike.into_iter().filter(|alike| candidates.first() != Some(alike)).collect::<Vec<_>>(),
+            );
             candidates.truncate(CANDIDATES);
             proposals.push(Proposal {
                 person: offered.person,
@@ -275,8 +278,9 @@ impl Gallery {
     fn look_alikes_of_offered(&self, offered: &Offered) -> Vec<PersonId> {
         let Ok(recogniser) = self.recogniser() else { return Vec::new() };
         let of_network = offered.templates.iter().filter(|one| &one.model_hash == recogniser.model_hash());
-        let embeddings: Vec<Embedding> =
-            of_network.filter_map(|one| unit(&one.embedding, Some(recogniser.embedding_length())).ok()).collect();
+        let embeddings: Vec<Embedding> = of_network
+            .filter_map(|one| unit(&one.embedding, Some(recogniser.embedding_length())).ok())
+            .collect();
         let Ok(reference) = Embedding::mean(&embeddings) else { return Vec::new() };
         let alike = recogniser.faces().index().look_alikes_of(&reference, LOOK_ALIKE_SCORE_MIN);
         alike.unwrap_or_default().into_iter().map(|candidate| candidate.person).take(CANDIDATES).collect()

@@ -168,8 +168,11 @@ impl Gallery {
         let gallery = self.clone();
         let sealing = self.clone();
         let (kept, removed) = off_runtime(move || {
-            let removed: Vec<_> =
-                rows.iter().filter(|row| row.upsert.is_none()).map(|row| (row.person, row.revision)).collect();
+            let removed: Vec<_> = rows
+                .iter()
+                .filter(|row| row.upsert.is_none())
+                .map(|row| (row.person, row.revision))
+                .collect();
             let kept = rows.iter().filter_map(|row| Some(sealing.stored(row, row.upsert.as_ref()?)));
             Ok::<_, SealError>((kept.collect::<Result<Vec<StoredRow>, _>>()?, removed))
         })

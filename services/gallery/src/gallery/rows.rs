@@ -25,9 +25,9 @@ use crate::recogniser::{TEMPLATE_TABLE, off_runtime};
 use crate::recovery::Recovery;
 use crate::row;
 use crate::seal::{Place, Seal, unit};
+use crate::store::changes;
 use crate::store::rows::{self, StoredRow};
 use crate::store::whole::{self, WholePerson, WholeTemplate};
-use crate::store::changes;
 use crate::{CredentialKind, GalleryError, RecogniseError, SealError, consent};
 
 /// Changes that are taken together.
@@ -242,7 +242,11 @@ fn pair_margins(whole: &WholePerson) -> Vec<v1::PairMargin> {
 
 /// The chain before the first change that it has.
 fn first_link(gallery: GalleryId) -> [u8; 32] {
-    Sha256::new().chain_update(b"rollcall gallery history 1").chain_update(gallery.as_bytes()).finalize().into()
+    Sha256::new()
+        .chain_update(b"rollcall gallery history 1")
+        .chain_update(gallery.as_bytes())
+        .finalize()
+        .into()
 }
 
 fn next_link(before: &[u8; 32], change: &Change, row_hash: Option<&[u8; 32]>) -> [u8; 32] {

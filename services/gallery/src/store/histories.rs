@@ -118,7 +118,11 @@ pub(crate) async fn add(tx: &mut Tx, taken: &Taken, now: UtcInstant) -> Result<(
 }
 
 /// The revision that the row had which a person, as they are since this revision, was taken back from.
-pub(crate) async fn row_revision(tx: &mut Tx, person: PersonId, revision: i64) -> Result<Option<i64>, StoreError> {
+pub(crate) async fn row_revision(
+    tx: &mut Tx,
+    person: PersonId,
+    revision: i64,
+) -> Result<Option<i64>, StoreError> {
     on!(tx, connection => {
         sqlx::query_scalar(
             "select max(row_revision) from gallery_taken_back
@@ -159,7 +163,11 @@ pub(crate) async fn clear_external_id(tx: &mut Tx, person: PersonId) -> Result<(
 }
 
 /// Notes since when a person is here.
-pub(crate) async fn set_created(tx: &mut Tx, person: PersonId, created: UtcInstant) -> Result<(), StoreError> {
+pub(crate) async fn set_created(
+    tx: &mut Tx,
+    person: PersonId,
+    created: UtcInstant,
+) -> Result<(), StoreError> {
     on!(tx, connection => {
         sqlx::query("update gallery_person set created_us = $1 where person_id = $2")
             .bind(created.micros())

@@ -73,7 +73,11 @@ pub(crate) async fn count(tx: &mut Tx) -> Result<i64, StoreError> {
 }
 
 /// Adds somebody to decide on.
-pub(crate) async fn insert(tx: &mut Tx, proposal: &StoredProposal, now: UtcInstant) -> Result<(), StoreError> {
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    proposal: &StoredProposal,
+    now: UtcInstant,
+) -> Result<(), StoreError> {
     on!(tx, connection => {
         sqlx::query(
             "insert into gallery_proposal (person_id, terminal_id, sealed, offered_us, decision)

@@ -166,8 +166,10 @@ pub(crate) async fn of_hub(tx: &mut Tx) -> Result<Vec<PersonId>, GalleryError> {
 pub(crate) async fn add_groups(tx: &mut Tx, groups: &HashSet<GroupId>) -> Result<(), GalleryError> {
     let groups: Vec<GroupId> = groups.iter().copied().collect();
     for chunk in groups.chunks(ROWS) {
-        let sql =
-            format!("select group_id from gallery_group where group_id in {}", rows_of_parameters(1, chunk.len()));
+        let sql = format!(
+            "select group_id from gallery_group where group_id in {}",
+            rows_of_parameters(1, chunk.len())
+        );
         let found: Vec<Vec<u8>> = on!(tx, connection => {
             let mut query = sqlx::query_scalar(AssertSqlSafe(sql));
             for group in chunk {
@@ -217,7 +219,12 @@ pub(crate) struct Arrival {
 }
 
 /// Puts people in place who are not there, as changed at this revision of the device and the following.
-pub(crate) async fn insert(tx: &mut Tx, arrivals: &[Arrival], first: i64, now: UtcInstant) -> Result<(), StoreError> {
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    arrivals: &[Arrival],
+    first: i64,
+    now: UtcInstant,
+) -> Result<(), StoreError> {
     for (chunk, first) in arrivals.chunks(ROWS).zip((first..).step_by(ROWS)) {
         insert_people(tx, chunk, first).await?;
         insert_templates(tx, chunk, now).await?;
@@ -328,7 +335,8 @@ async fn insert_members(tx: &mut Tx, arrivals: &[Arrival]) -> Result<(), StoreEr
 async fn insert_reports(tx: &mut Tx, arrivals: &[Arrival]) -> Result<(), StoreError> {
     let of = |arrival: &Arrival| {
         let person = arrival.row.person;
-        let reports: Vec<_> = (1_i64..).zip(&arrival.told.reports).map(|(n, one)| (person, n, *one)).collect();
+        let reports: Vec<_> =
+            (1_i64..).zip(&arrival.told.reports).map(|(n, one)| (person, n, *one)).collect();
         reports
     };
     let all: Vec<_> = arrivals.iter().flat_map(of).collect();
@@ -358,7 +366,11 @@ pub(crate) async fn clear_stage(tx: &mut Tx) -> Result<(), StoreError> {
 }
 
 /// Adds rows of a snapshot that is coming in, and people whom it removes.
-pub(crate) async fn stage(tx: &mut Tx, rows: &[StoredRow], removed: &[(PersonId, i64)]) -> Result<(), StoreError> {
+pub(crate) async fn stage(
+    tx: &mut Tx,
+    rows: &[StoredRow],
+    removed: &[(PersonId, i64)],
+) -> Result<(), StoreError> {
     let removed = removed.iter().map(|(person, revision)| {
         let (hash, mac) = ([0; 32], [0; 32]);
         (StoredRow { person: *person, revision: *revision, hash, sealed: Vec::new(), mac }, 1_i64)

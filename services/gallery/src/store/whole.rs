@@ -105,7 +105,10 @@ macro_rules! rows_of {
 }
 
 /// Those of these people who are here, at most a page of them.
-pub(crate) async fn of(tx: &mut Tx, people: &[PersonId]) -> Result<HashMap<PersonId, WholePerson>, GalleryError> {
+pub(crate) async fn of(
+    tx: &mut Tx,
+    people: &[PersonId],
+) -> Result<HashMap<PersonId, WholePerson>, GalleryError> {
     let mut whole = HashMap::with_capacity(people.len());
     if people.is_empty() {
         return Ok(whole);

@@ -89,7 +89,10 @@ async fn has_stepped_back(terminal: &Terminal, hub: &Site) -> bool {
 }
 
 /// All that a script can see of a person, but when they were changed.
-async fn seen(site: &Site, person: &str) -> (v1::Person, Vec<v1::Consent>, Vec<v1::Template>, Vec<v1::Credential>) {
+async fn seen(
+    site: &Site,
+    person: &str,
+) -> (v1::Person, Vec<v1::Consent>, Vec<v1::Template>, Vec<v1::Credential>) {
     let name = person.to_owned();
     let consents = v1::ListConsentsRequest { person: name.clone(), ..Default::default() };
     let templates = v1::ListTemplatesRequest { person: name.clone() };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use prost::Message as _;
-use rollcall_store::testing;
 use rollcall_store::both_engines;
+use rollcall_store::testing;
 
 use super::rows::{HUB_KEY, MODEL, embedding, group_id, hub, told};
 use super::*;
@@ -501,5 +501,7 @@ async fn a_terminals_file_shows_nobodys_row_without_its_key() {
     terminal.pull(&hub, &everybody()).await;
     let folder = terminal.data.path();
     let upsert = told(&hub.rows(&everybody()).await[0]).templates[0].embedding.clone();
-    assert!(!found(folder, &upsert) && !found(folder, &HUB_KEY) && !found(folder, &hub.gallery.credential_key()));
+    assert!(
+        !found(folder, &upsert) && !found(folder, &HUB_KEY) && !found(folder, &hub.gallery.credential_key())
+    );
 }
