@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use rollcall_core::{SiteZone, UtcInstant};
+use rollcall_core::{SiteZone, TerminalId, UtcInstant};
 use rollcall_gallery::{FaceOptions, Gallery, GalleryOptions, Key, Recogniser, testing};
 use rollcall_store::{Db, SqliteOptions, Writes};
 use rollcall_vision::{Embedding, Models, Quality};
@@ -65,7 +65,7 @@ async fn open(folder: &Path, now: UtcInstant) -> Gallery {
         key: Key::new([7; 32]),
         zone: SiteZone::utc(),
         erasures: folder.join("erasures"),
-        terminal: None,
+        terminal: Some(TerminalId::from_bytes([9; 16])),
     };
     Gallery::open(options, now).await.unwrap()
 }

@@ -269,10 +269,17 @@ mod tests {
     #[test]
     fn a_credential_counts_to_the_last_day_of_its_holder() {
         let today = date(2026, 11, 24);
-        assert_eq!(state(false, None, today), CredentialState::InForce);
-        assert_eq!(state(false, Some(today), today), CredentialState::InForce);
-        assert_eq!(state(false, Some(date(2026, 11, 23)), today), CredentialState::HolderLeft);
-        assert_eq!(state(true, Some(date(2026, 11, 23)), today), CredentialState::Revoked);
+        let now = UtcInstant::from_micros(1_000);
+        let of_day = |revoked, last| state(revoked, Leaving::Day(last), today, now);
+        assert_eq!(of_day(false, None), CredentialState::InForce);
+        assert_eq!(of_day(false, Some(today)), CredentialState::InForce);
+        assert_eq!(of_day(false, Some(date(2026, 11, 23))), CredentialState::HolderLeft);
+        assert_eq!(of_day(true, Some(date(2026, 11, 23))), CredentialState::Revoked);
+        let of_moment = |first| state(false, Leaving::Moment(UtcInstant::from_micros(first)), today, now);
+        assert_eq!(
+            (of_moment(1_001), of_moment(1_000)),
+            (CredentialState::InForce, CredentialState::HolderLeft)
+        );
     }
 
     proptest! {

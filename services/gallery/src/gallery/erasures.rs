@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::PoisonError;
 
 use rollcall_core::{ErasureId, PersonId, UtcInstant};
-use rollcall_store::{Engine, StoreError, Tx, checkpoint, vacuum};
+use rollcall_store::{Db, Engine, StoreError, Tx, checkpoint, vacuum};
 
 use super::Gallery;
 use crate::GalleryError;
 use crate::erasure::{Entry, Erasure, Ledger, Removal};
-use crate::keys::Keys;
+use crate::keys::{Key, Keys};
 use crate::store::{changes, erasures, people, proposals, replica};
 
 impl Gallery {
@@ -42,6 +42,29 @@ impl Gallery {
             erasure.ok_or(GalleryError::Damaged("an erasure"))
         };
         self.shared.writes.run(write).await
+    }
+
+    /// Writes the ledger of a database whose file is lost, as on another machine that a backup was put back on, from the
+    /// erasures that the database knows. Those that it does not know come from the hub, or at a hub from its terminals.
+    /// How many lines it has.
+    ///
+    /// # Errors
+    /// [`GalleryError::Ledger`] when there is a file: set it aside first; a database or file that does not answer.
+    pub async fn renew_ledger(db: &Db, key: &Key, path: PathBuf) -> Result<usize, GalleryError> {
+        let known = erasures::all(&mut db.read().await?).await?;
+        if (1..).zip(&known).any(|(line, (known, _))| line != *known) && db.engine() == Engine::Sqlite {
+            return Err(GalleryError::Damaged("the erasures"));
+        }
+        let key = Keys::of(key).erasures;
+        let renew = move || {
+            if path.exists() {
+                let problem = "is there; set it aside".to_owned();
+                return Err(GalleryError::Ledger { place: path.display().to_string(), problem });
+            }
+            let removals: Vec<Removal> = known.iter().map(|(_, erasure)| erasure.removal()).collect();
+            Ok(Ledger::open(&path, key, 0)?.take(&removals)?.len())
+        };
+        tokio::task::spawn_blocking(renew).await.map_err(|_| StoreError::Panicked)?
     }
 
     /// One erasure.

@@ -228,6 +228,26 @@ async fn f113_a_restored_backup_brings_nobody_back() {
 }
 
 #[tokio::test]
+async fn f023_a_ledger_that_is_lost_is_written_anew_from_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = sqlite(folder.path()).await;
+    let gallery = open(&db, folder.path(), UtcInstant::now()).await.unwrap();
+    let site = Site { server: GalleryServer::new(gallery.clone()), gallery, folder };
+    for name in ["Ada", "Bo"] {
+        let person = site.add(name).await.name;
+        site.erase(&person).await.unwrap();
+    }
+    let path = site.folder.path().join("erasures.ledger");
+    let renew = async || Gallery::renew_ledger(&db, &Key::new([7; 32]), path.clone()).await;
+    assert!(matches!(renew().await, Err(GalleryError::Ledger { .. })), "never over one that is there");
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(renew().await.unwrap(), 2);
+    assert_eq!(std::fs::read(&path).unwrap(), whole);
+    open(&db, site.folder.path(), UtcInstant::now()).await.unwrap();
+}
+
+#[tokio::test]
 async fn f023_a_gallery_whose_ledger_was_cut_or_changed_does_not_open() {
     let folder = tempfile::tempdir().unwrap();
     let db = sqlite(folder.path()).await;

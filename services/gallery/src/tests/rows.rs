@@ -150,6 +150,39 @@ both_engines! {
         assert_eq!(told(&hub.rows(&Scope::everybody()).await[0]).templates, []);
     }
 
+    async fn a_consent_ledger_too_long_for_a_row_keeps_everybodys_last_word(db: Db) {
+        let hub = hub(&db).await;
+        let ada = hub.add("Ada").await.name;
+        let person = PersonId::from_name(&ada).unwrap();
+        let mut tx = hub.gallery.begin().await.unwrap();
+        for line in 1..=limits::CONSENT_LINES as i64 {
+            let said = crate::Said {
+                decision: crate::Decision::Given { start: None, end: None },
+                by: crate::GiverKind::Guardian,
+                giver_label: if line == 1 { "father".into() } else { "mother".into() },
+                form: "ả".repeat(100),
+            };
+            let (id, recorded_by) = (rollcall_core::ConsentId::generate(), "accounts/x".into());
+            let consent = crate::Consent { id, said, recorded: UtcInstant::now(), recorded_by };
+            crate::store::consents::insert(&mut tx, person, line, &consent).await.unwrap();
+        }
+        crate::store::changes::record(&mut tx, person, false, UtcInstant::now()).await.unwrap();
+        hub.gallery.commit(tx).await.unwrap();
+        hub.enrol_as(&ada, 1, UtcInstant::now()).await;
+        let rows = hub.rows(&Scope::everybody()).await;
+        let Some(v1::gallery_row::Change::Upsert(bytes)) = &rows[0].change else { panic!("{rows:?}") };
+        assert!(bytes.len() <= limits::GALLERY_ROW_SIZE_BYTES, "{}", bytes.len());
+        let key = &hub.gallery.shared.keys.recovery;
+        let recovery = crate::recovery::Recovery::opened(key, person, &told(&rows[0]).recovery).unwrap();
+        let kept = recovery.consents().unwrap();
+        assert!(kept.len() > 50);
+        let labels: Vec<&str> = kept.iter().map(|consent| consent.said.giver_label.as_str()).collect();
+        assert_eq!((labels[0], labels[1]), ("father", "mother"));
+        let mut tx = db.read().await.unwrap();
+        let last = crate::store::consents::page(&mut tx, person, limits::CONSENT_LINES as i64 - 1, 1).await.unwrap();
+        assert_eq!(kept.last(), Some(&last[0].1));
+    }
+
     async fn the_same_person_gives_the_same_row_and_another_start_makes_none_anew(db: Db) {
         let hub = hub(&db).await;
         hub.enrolled("Ada", 1).await;
