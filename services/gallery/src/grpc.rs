@@ -387,7 +387,10 @@ impl GalleryService for GalleryServer {
         Err(hub_alone("accepting a proposal"))
     }
 
-    async fn refuse_proposal(&self, _: Request<v1::RefuseProposalRequest>) -> Result<Response<()>, Status> {
+    async fn refuse_proposal(
+        &self,
+        _: Request<v1::RefuseProposalRequest>,
+    ) -> Result<Response<()>, Status> {
         Err(hub_alone("refusing a proposal"))
     }
 }
