@@ -240,7 +240,7 @@ impl Session {
             Next::Send => self.tasks.push_front(Task::Push(log_id, pushing)),
             Next::Done => {}
             Next::Move => {
-                world.devices[at].move_log(log_id, &mut world.rng, world.without);
+                move_log(world, at, log_id);
                 return Ok(false);
             }
             Next::OpenAgain => return Ok(false),
@@ -284,6 +284,9 @@ fn plan_logs(world: &mut World, at: usize, held: &[HeldLog]) -> VecDeque<Task> {
         let (own, mut held) = (log.own(is_current), *held);
         if let (Some(Rule::ReceiverTellsThePosition), Some((have, hash))) = (without, remembered) {
             held = HeldLog { have, have_hash: Some(hash), ..held };
+            if have >= own.head {
+                continue;
+            }
         }
         let mut own_hash = log.hash_at(held.have);
         if without == Some(Rule::HashesAreCompared) {
@@ -295,14 +298,26 @@ fn plan_logs(world: &mut World, at: usize, held: &[HeldLog]) -> VecDeque<Task> {
             Plan::Push(pushing) => pushes.push_back(Task::Push(held.log_id, pushing)),
             Plan::Close => {
                 terminal.open_log(&mut world.rng);
-                if without == Some(Rule::ClosedLogsAreOffered) {
-                    terminal.logs.retain(|log| log.id != held.log_id);
+                if without == Some(Rule::ClosedLogsAreOffered)
+                    && let Some(at) = terminal.logs.iter().position(|log| log.id == held.log_id)
+                {
+                    let closed = terminal.logs.remove(at);
+                    let kept = closed.from(closed.first).map(|event| (terminal.id, event.id));
+                    world.truth.deleted.extend(kept);
                 }
             }
-            Plan::Move => terminal.move_log(held.log_id, &mut world.rng, without),
+            Plan::Move => move_log(world, at, held.log_id),
         }
     }
     pushes
+}
+
+/// Moves a log's events. What is dropped instead must not be lost.
+fn move_log(world: &mut World, at: usize, log_id: LogId) {
+    let terminal = &mut world.devices[at];
+    let dropped = terminal.move_log(log_id, &mut world.rng, world.without);
+    let terminal_id = terminal.id;
+    world.truth.deleted.extend(dropped.iter().map(|event| (terminal_id, event.id)));
 }
 
 /// Deletes what may be deleted, or a part of it, or nothing.
