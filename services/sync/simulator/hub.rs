@@ -437,7 +437,10 @@ impl Hub {
     /// Somebody is removed for ever.
     pub fn erase(&mut self, person: PersonId, rng: &mut Rng, now_us: i64) {
         let erased = UtcInstant::from_micros(now_us);
-        let erasure_id = ErasureId::from_bytes(rng.id());
+        // As in a UUIDv7, the time comes first.
+        let mut id = rng.id();
+        id[..8].copy_from_slice(&now_us.to_be_bytes());
+        let erasure_id = ErasureId::from_bytes(id);
         let mac = Sha256::new().chain_update(KEY).chain_update(erasure_id.to_bytes()).finalize().into();
         self.ledger.insert(Line { erasure_id, person_id: person, erased, mac });
         self.apply_ledger();

@@ -239,6 +239,9 @@ impl World {
     /// one that has nothing.
     fn restore_hub(&mut self) {
         self.report.restores += 1;
+        // A session is one connection, which does not outlive the hub's program: rows that were offered to the lost database
+        // are offered again before any are taken.
+        self.sessions.iter_mut().for_each(|session| *session = None);
         if self.rng.percent(8) {
             let empty = Hub::new(&mut self.rng, self.now_us, UtcInstant::from_micros(BEGIN_US), None).db;
             self.hub.ledger = Default::default();

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rollcall_core::{GalleryId, LogId, limits};
+use rollcall_core::{GalleryId, LogId};
 use rollcall_sync::contact::Verdict;
 use rollcall_sync::gallery::{GalleryState, NotTaken};
 use rollcall_sync::intake::{Batch, Offered};
@@ -20,7 +20,7 @@ use super::World;
 use super::hub::{Content, Hello, Pulled, Row, Welcome};
 use super::log::{Event, Log};
 use super::rule::Rule;
-use super::terminal::Terminal;
+use super::terminal::{SECOND, Terminal};
 
 /// What is left to do.
 pub struct Session {
@@ -70,7 +70,9 @@ impl Session {
         if world.loses(link) {
             return Ok(false);
         }
+        world.now_us += world.rng.between(0, 7) * SECOND;
         let welcome = world.hub.open(&hello, world.now_us, &mut world.rng);
+        world.now_us += world.rng.between(0, 7) * SECOND;
         world.report.forks += usize::from(matches!(welcome.verdict, Verdict::Forked { .. }));
         world.report.histories += usize::from(welcome.began_history);
         i7_what_is_confirmed_is_done(welcome.confirmed.iter().copied(), &world.devices[at].on_disk())?;
@@ -238,7 +240,7 @@ impl Session {
             Next::Send => self.tasks.push_front(Task::Push(log_id, pushing)),
             Next::Done => {}
             Next::Move => {
-                world.devices[at].move_log(log_id, &mut world.rng, world.without);
+                move_log(world, at, log_id);
                 return Ok(false);
             }
             Next::OpenAgain => return Ok(false),
@@ -282,6 +284,9 @@ fn plan_logs(world: &mut World, at: usize, held: &[HeldLog]) -> VecDeque<Task> {
         let (own, mut held) = (log.own(is_current), *held);
         if let (Some(Rule::ReceiverTellsThePosition), Some((have, hash))) = (without, remembered) {
             held = HeldLog { have, have_hash: Some(hash), ..held };
+            if have >= own.head {
+                continue;
+            }
         }
         let mut own_hash = log.hash_at(held.have);
         if without == Some(Rule::HashesAreCompared) {
@@ -293,14 +298,26 @@ fn plan_logs(world: &mut World, at: usize, held: &[HeldLog]) -> VecDeque<Task> {
             Plan::Push(pushing) => pushes.push_back(Task::Push(held.log_id, pushing)),
             Plan::Close => {
                 terminal.open_log(&mut world.rng);
-                if without == Some(Rule::ClosedLogsAreOffered) {
-                    terminal.logs.retain(|log| log.id != held.log_id);
+                if without == Some(Rule::ClosedLogsAreOffered)
+                    && let Some(at) = terminal.logs.iter().position(|log| log.id == held.log_id)
+                {
+                    let closed = terminal.logs.remove(at);
+                    let kept = closed.from(closed.first).map(|event| (terminal.id, event.id));
+                    world.truth.deleted.extend(kept);
                 }
             }
-            Plan::Move => terminal.move_log(held.log_id, &mut world.rng, without),
+            Plan::Move => move_log(world, at, held.log_id),
         }
     }
     pushes
+}
+
+/// Moves a log's events. What is dropped instead must not be lost.
+fn move_log(world: &mut World, at: usize, log_id: LogId) {
+    let terminal = &mut world.devices[at];
+    let dropped = terminal.move_log(log_id, &mut world.rng, world.without);
+    let terminal_id = terminal.id;
+    world.truth.deleted.extend(dropped.iter().map(|event| (terminal_id, event.id)));
 }
 
 /// Deletes what may be deleted, or a part of it, or nothing.
@@ -364,7 +381,6 @@ fn feed(
     state: GalleryState,
 ) -> Fed {
     let row_count = pieces.iter().map(Vec::len).sum::<usize>() as u64;
-    debug_assert!(row_count <= limits::GALLERY_PEOPLE as u64);
     let mut staged: Vec<Row> = Vec::new();
     if is_snapshot {
         let begin = Part::SnapshotBegin { state, row_count };

@@ -135,18 +135,21 @@ impl Terminal {
         self.logs.push(Log::new(rng.id()));
     }
 
-    /// Moves what is kept of a log to the end of the current one, and forgets the log.
-    pub fn move_log(&mut self, log_id: LogId, rng: &mut Rng, without: Option<Rule>) {
+    /// Moves what is kept of a log to the end of the current one, and forgets the log. Returns what was dropped instead.
+    pub fn move_log(&mut self, log_id: LogId, rng: &mut Rng, without: Option<Rule>) -> Vec<Arc<Event>> {
         if self.logs.last().is_some_and(|current| current.id == log_id) {
             self.logs.push(Log::new(rng.id()));
         }
-        let Some(at) = self.logs.iter().position(|log| log.id == log_id) else { return };
+        let Some(at) = self.logs.iter().position(|log| log.id == log_id) else { return Vec::new() };
         let forked = self.logs.remove(at);
-        if without != Some(Rule::ForksAreMoved) {
-            for event in forked.from(forked.first) {
-                self.write(Arc::clone(event));
-            }
+        let kept: Vec<Arc<Event>> = forked.from(forked.first).cloned().collect();
+        if without == Some(Rule::ForksAreMoved) {
+            return kept;
         }
+        for event in kept {
+            self.write(event);
+        }
+        Vec::new()
     }
 
     pub fn log(&mut self, log_id: LogId) -> Option<(&mut Log, bool)> {

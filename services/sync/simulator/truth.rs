@@ -14,14 +14,13 @@ use rollcall_sync::invariants::{
 use super::World;
 use super::hub::Copy;
 use super::log::Event;
-use super::terminal::Terminal;
 
 /// How far a corrected time may be off: as far as a hub may be from most terminals, and what a call takes.
 const OFF_US: u64 = (limits::CLOCK_APART_SECONDS.unsigned_abs() + 60) * 1_000_000;
 
 #[derive(Default)]
 pub struct Truth {
-    /// Events that terminals deleted because the hub allowed it.
+    /// Events that terminals deleted, because the hub allowed it or because they lack a rule.
     pub deleted: HashSet<(TerminalId, EventId)>,
     /// Boots whose time a hub told that nobody could contradict.
     pub unwitnessed: HashSet<[u8; 16]>,
@@ -31,24 +30,21 @@ pub struct Truth {
     /// Who was changed at a hub that had been restored: of two rows of different pasts the one with the higher number is
     /// taken, which need not be the later one.
     pub edited_since_restore: HashSet<PersonId>,
-    /// Erased, as some device knows when everybody meets again.
-    erased: HashSet<PersonId>,
-    /// The newest change of everybody whom some terminal has then.
-    newest: BTreeMap<PersonId, u64>,
+    /// Who was erased, by the ledger of which device when everybody meets again; none: of the hub.
+    erased: Vec<(Option<usize>, PersonId)>,
+    /// By which change which device has whom then.
+    rows: Vec<(usize, PersonId, u64)>,
 }
 
-/// Notes what must not be lost from now on. Copies of a card do not count: nobody listens to them but for events.
+/// Notes what must not be lost from now on.
 pub fn remember(world: &mut World) {
     let truth = &mut world.truth;
-    let is_alone = |one: &&Terminal| world.devices.iter().filter(|other| other.id == one.id).count() == 1;
-    let ledgers = world.devices.iter().filter(is_alone).map(|device| &device.ledger);
-    for line in ledgers.chain([&world.hub.ledger]).flat_map(|ledger| ledger.iter()) {
-        truth.erased.insert(line.person_id);
-    }
-    for row in world.devices.iter().filter(is_alone).flat_map(|device| device.rows.values()) {
-        let edit = row.content.as_ref().map_or(0, |content| content.edit);
-        let newest = truth.newest.entry(row.person).or_default();
-        *newest = edit.max(*newest);
+    truth.erased.extend(world.hub.ledger.iter().map(|line| (None, line.person_id)));
+    for (at, device) in world.devices.iter().enumerate() {
+        truth.erased.extend(device.ledger.iter().map(|line| (Some(at), line.person_id)));
+        for row in device.rows.values() {
+            truth.rows.push((at, row.person, row.content.as_ref().map_or(0, |content| content.edit)));
+        }
     }
 }
 
@@ -112,8 +108,16 @@ fn counts(world: &World) -> Result<(), Violation> {
 
 fn galleries(world: &mut World) -> Result<(), Violation> {
     let hub = &world.hub;
-    let erased: HashSet<PersonId> =
-        hub.ledger.iter().map(|line| line.person_id).chain(world.truth.erased.iter().copied()).collect();
+    // Nobody takes anything but events from a device that counts as a copy.
+    let is_heard = |at: usize| !world.devices[at].is_cloned;
+    let erased =
+        world.truth.erased.iter().filter(|(at, _)| at.is_none_or(is_heard)).map(|(_, person)| *person);
+    let erased: HashSet<PersonId> = hub.ledger.iter().map(|line| line.person_id).chain(erased).collect();
+    let mut newest: BTreeMap<PersonId, u64> = BTreeMap::new();
+    for (_, person, edit) in world.truth.rows.iter().filter(|(at, ..)| is_heard(*at)) {
+        let newest = newest.entry(*person).or_default();
+        *newest = (*newest).max(*edit);
+    }
     i7_the_erased_are_gone(hub.db.people.keys().copied(), &erased)?;
     for device in world.devices.iter().filter(|device| !device.is_cloned) {
         i7_the_erased_are_gone(device.on_disk(), &erased)?;
@@ -123,11 +127,11 @@ fn galleries(world: &mut World) -> Result<(), Violation> {
         all_are_there("I7", [device.swept.state()], &HashSet::from([hub.ledger.state()]))?;
     }
     let people: HashSet<PersonId> = hub.db.people.keys().copied().collect();
-    let wanted = world.truth.newest.keys().filter(|person| !erased.contains(person)).copied();
+    let wanted = newest.keys().filter(|person| !erased.contains(person)).copied();
     all_are_there("D7", wanted, &people)?;
     for (person, known) in &hub.db.people {
         all_are_there("D7", [known.content.edit], &world.truth.edits)?;
-        let newest = world.truth.newest.get(person).copied().unwrap_or(0);
+        let newest = newest.get(person).copied().unwrap_or(0);
         if known.content.edit < newest && !world.truth.edited_since_restore.contains(person) {
             let what = format!("{person} is as change {} made them, {newest} is lost", known.content.edit);
             return Err(Violation { invariant: "D7", what });

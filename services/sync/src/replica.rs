@@ -231,11 +231,15 @@ impl Snapshot {
     fn with(mut self, rows: &[RowSummary]) -> Result<Self, Refusal> {
         check_size(rows)?;
         for row in rows {
-            let is_in_order = self.last.is_none_or(|last| last < row.person);
-            let Some(hash) = row.hash.filter(|_| is_in_order && row.revision <= self.state.revision) else {
-                return Err(Refusal::RowOrder);
-            };
             self.rows_left = self.rows_left.checked_sub(1).ok_or(Refusal::Count)?;
+            if row.revision > self.state.revision {
+                return Err(Refusal::RowOrder);
+            }
+            // Somebody of before the adoption whom the hub did not take in.
+            let Some(hash) = row.hash else { continue };
+            if self.last.is_some_and(|last| last >= row.person) {
+                return Err(Refusal::RowOrder);
+            }
             self.last = Some(row.person);
             self.set_hash = self.set_hash.with(hash);
         }
@@ -342,8 +346,9 @@ mod tests {
         assert_eq!(took(own, &[Part::Delta(&[row(4, 4)]), Part::End(end)]), Err(Refusal::SetHash));
         let all = state(HISTORY, 4, &[row(1, 1), row(4, 4)]);
         let begin = Part::SnapshotBegin { state: all, row_count: 2 };
-        let wrong = [begin, Part::Snapshot(&[row(1, 1), row(3, 4)]), Part::SnapshotEnd(all)];
-        assert_eq!(took(own, &wrong), Err(Refusal::SetHash));
+        let rows = [row(1, 1), row(3, 4)];
+        let parts = [begin, Part::Snapshot(&rows), Part::SnapshotEnd(all)];
+        assert_eq!(took(own, &parts), Err(Refusal::SetHash));
     }
 
     #[test]
@@ -356,8 +361,8 @@ mod tests {
         let parts = [begin, Part::Snapshot(&first), Part::Snapshot(&second), Part::SnapshotEnd(all)];
         assert_eq!(took(own, &parts), Ok(Action::Swap(all)));
         assert_eq!(took(own, &[begin, Part::Snapshot(&first), Part::SnapshotEnd(all)]), Err(Refusal::Count));
-        let too_many = [begin, Part::Snapshot(&[row(4, 1), row(5, 2), row(9, 3)])];
-        assert_eq!(took(own, &too_many), Err(Refusal::Count));
+        let too_many = [row(4, 1), row(5, 2), row(9, 3)];
+        assert_eq!(took(own, &[begin, Part::Snapshot(&too_many)]), Err(Refusal::Count));
     }
 
     #[test]
@@ -366,8 +371,9 @@ mod tests {
         for rows in [[row(2, 3), row(3, 4)], [row(4, 3), row(4, 4)], [row(4, 3), row(3, 4)]] {
             assert_eq!(took(own, &[Part::Delta(&rows)]), Err(Refusal::RowOrder));
         }
-        let early_end = [Part::Delta(&[row(5, 3)]), Part::End(state(HISTORY, 4, &here()))];
-        assert_eq!(took(own, &early_end), Err(Refusal::RowOrder));
+        let rows = [row(5, 3)];
+        let parts = [Part::Delta(&rows), Part::End(state(HISTORY, 4, &here()))];
+        assert_eq!(took(own, &parts), Err(Refusal::RowOrder));
         let begin = Part::SnapshotBegin { state: state(HISTORY, 9, &[]), row_count: 2 };
         for rows in
             [[row(1, 2), row(2, 1)], [row(1, 1), row(2, 1)], [row(1, 1), row(10, 2)], [row(1, 1), gone(2, 2)]]
