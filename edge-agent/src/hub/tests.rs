@@ -15,7 +15,7 @@ use rollcall_server::{
     key_sha256, requested_key_sha256,
 };
 use rollcall_store::{DataFolder, Db, SqliteOptions, Writes, requests};
-use rollcall_terminals::adopting::{Adopting as _, Answering};
+use rollcall_terminals::{Adopting as _, Answering};
 use rollcall_terminals::adoption::{
     AdoptedTerminals, AdoptingHub, AdoptingSite, Adoptions, JoinToken, Newcomer, SignedCertificate,
     TrustedAuthority,
@@ -134,7 +134,7 @@ impl Hub {
     }
 
     /// The only one that asks.
-    async fn asking(&self) -> rollcall_terminals::adopting::Asking {
+    async fn asking(&self) -> rollcall_terminals::Asking {
         let mut all = self.adoptions.list(UtcInstant::now()).await.unwrap();
         assert_eq!(all.len(), 1);
         all.remove(0)

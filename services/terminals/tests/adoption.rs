@@ -11,7 +11,7 @@ use rollcall_core::{Fault, PeerAddress, Reason, TerminalId, UtcInstant, limits};
 use rollcall_proto::v1;
 use rollcall_proto::v1::adoption_service_server::AdoptionService as _;
 use rollcall_store::{Db, Writes};
-use rollcall_terminals::adopting::{Adopting as _, Answering};
+use rollcall_terminals::{Adopting as _, Answering};
 use rollcall_terminals::adoption::{
     AdoptedTerminals, AdoptingHub, AdoptingSite, Adoptions, Applicant, JoinToken, Newcomer, Sides,
     SignedCertificate, TrustedAuthority, digits,
