@@ -3,7 +3,6 @@
 //! Here services that do not know each other meet: the authority signs what adoption asks for, the fleet answers the server
 //! whether a certificate is trusted, and the gallery which terminals an erasure has to reach.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -19,9 +18,7 @@ use rollcall_sync::hub::{Answering as SyncAnswering, Backups, Hub, HubParts};
 use rollcall_terminals::adoption::{
     AdoptedTerminals, AdoptingHub, AdoptingSite, Adoptions, Newcomer, SignedCertificate, TrustedAuthority,
 };
-use rollcall_terminals::{
-    Adopted, Answering, Fleet, KeyHash, Settings, Site, TerminalError, Trust,
-};
+use rollcall_terminals::{Adopted, Answering, Fleet, KeyHash, Settings, Site, TerminalError, Trust};
 
 use super::site::Parts;
 use crate::config::Config;
@@ -105,7 +102,10 @@ impl Terminals {
         let rotation = async {
             loop {
                 if let Err(error) = self.look_at_rotation().await {
-                    tracing::warn!(error = error.reason.as_str(), "the authority's taking over cannot be looked at");
+                    tracing::warn!(
+                        error = error.reason.as_str(),
+                        "the authority's taking over cannot be looked at"
+                    );
                 }
                 tokio::time::sleep(ROTATION).await;
             }
@@ -117,7 +117,10 @@ impl Terminals {
         let now = UtcInstant::now();
         let waiting = self.adoptions.end_rotation(now).await.map_err(|error| error.fault())?;
         if !waiting.is_empty() {
-            tracing::info!(terminals = waiting.len(), "another authority takes over; terminals have yet to renew");
+            tracing::info!(
+                terminals = waiting.len(),
+                "another authority takes over; terminals have yet to renew"
+            );
         }
         let authorities = self.authority.authority.certificates(now).map_err(|error| error.fault())?;
         let addresses = self.authority.addresses.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -253,7 +256,8 @@ impl Registry for Judge {
             let trust = self.fleet.trust(shown.terminal, key).await.map_err(|error| error.fault())?;
             let words = match trust {
                 Trust::Trusted => {
-                    let noted = self.adoptions.shown(shown.terminal, &shown.authority.0, UtcInstant::now()).await;
+                    let noted =
+                        self.adoptions.shown(shown.terminal, &shown.authority.0, UtcInstant::now()).await;
                     return noted.map_err(|error| error.fault());
                 }
                 Trust::Unknown => "this hub has not adopted this terminal; adopt it",
@@ -281,10 +285,6 @@ struct ReadBack(Db);
 
 impl Backups for ReadBack {
     fn newest(&self, log_id: LogId) -> SyncAnswering<'_, Vec<Position>> {
-        Box::pin(async move {
-            let newest: Vec<BTreeMap<LogId, Position>> =
-                backups::newest_positions(&self.0).await.map_err(SyncError::Store)?;
-            Ok(newest.into_iter().map(|logs| logs.get(&log_id).copied().unwrap_or(Position::NONE)).collect())
-        })
+        Box::pin(async move { backups::newest(&self.0, log_id).await.map_err(SyncError::Store) })
     }
 }
