@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use rollcall_program::{shell, token};
 
-use commands::{backup, doctor, restore, verify_log};
+use commands::{backup, doctor, restore, rotate_ca, verify_log};
 
 /// Collects the logs of a site's terminals and gives them the gallery.
 #[derive(Parser)]
@@ -40,6 +40,8 @@ enum Command {
     Restore(restore::Args),
     /// Check that every event of every log is what was written
     VerifyLog(verify_log::Args),
+    /// Have another certificate authority take over from the site's
+    RotateCa(rotate_ca::Args),
     /// Make, list and end tokens for scripts
     #[command(subcommand)]
     Token(token::Command),
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Backup(args) => backup::run(&args),
         Command::Restore(args) => restore::run(&args),
         Command::VerifyLog(args) => verify_log::run(&args),
+        Command::RotateCa(args) => rotate_ca::run(&args),
         Command::Token(command) => token::run(command),
         Command::Doctor(args) => doctor::run(cli.models, &args),
     };

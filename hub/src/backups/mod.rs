@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use rollcall_program::{folder, key};
+use rollcall_server::{CA_NEXT_FILE, CA_NEXT_KEY_FILE};
 use rollcall_store::{Backup, BackupReport, DataFolder, Db, FactsFuture, SecretString, Tx};
 
 use crate::databases::{ALL, known};
@@ -48,7 +49,11 @@ pub async fn make(
         Some(_) => backup.opened_key(folder::GALLERY_KEY, key::of_another(data)?.bytes()),
         None => backup.key(folder::GALLERY_KEY),
     };
-    let backup = backup.key(folder::CA_KEY).file(folder::CA, &data.file(folder::CA));
+    let mut backup = backup.key(folder::CA_KEY).file(folder::CA, &data.file(folder::CA));
+    // While another authority takes over.
+    if data.file(CA_NEXT_KEY_FILE).exists() {
+        backup = backup.key(CA_NEXT_KEY_FILE).file(CA_NEXT_FILE, &data.file(CA_NEXT_FILE));
+    }
     Ok(backup.write(out, passphrase).await?)
 }
 

@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use rollcall_attendance::Position;
-use rollcall_core::LogId;
 use rollcall_program::doctor::{self, Finding, State};
 use rollcall_program::shell::{models_folder, runtime};
 use rollcall_program::{folder, key};
@@ -105,11 +103,8 @@ async fn backups(store: &Store, data: &Path) -> Finding {
         Store::Files => Ok(Db::sqlite_of_another(&data.join(folder::SITE))),
         Store::Server { url } => Db::postgres_of_another(url),
     };
-    let noted = async {
-        let db = db?;
-        Ok::<_, StoreError>((table::known(&db).await?, table::newest_positions(&db).await?))
-    };
-    let Ok((known, positions)) = noted.await else {
+    let noted = async { table::known(&db?).await };
+    let Ok(known) = noted.await else {
         return Finding::new(WHAT, State::Look, "none is noted: the hub has not run here yet");
     };
     if let Some((failed, problem)) = known.failed {
@@ -118,17 +113,9 @@ async fn backups(store: &Store, data: &Path) -> Finding {
     let Some(newest) = known.there.first() else {
         return Finding::new(WHAT, State::Look, "there is none by the clock yet");
     };
-    let free = match &positions[..] {
-        [newest, before] => {
-            let in_both = |(log, newest): (&LogId, &Position)| {
-                before.get(log).map_or(0, |before| newest.seq.min(before.seq))
-            };
-            format!(
-                "{} events are in the two newest: terminals may forget them",
-                newest.iter().map(in_both).sum::<u64>()
-            )
-        }
-        _ => "terminals keep every event until there is a second one, or 30 days have passed".to_owned(),
+    let free = match known.there.len() {
+        1 => "terminals keep every event until there is a second one, or 30 days have passed",
+        _ => "terminals may forget what is in the two newest",
     };
     let (count, made) = (known.there.len(), newest.made);
     Finding::new(WHAT, State::Well, format!("{count} were read back, the newest of {made}; {free}"))

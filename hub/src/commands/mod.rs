@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod doctor;
 pub mod restore;
+pub mod rotate_ca;
 pub mod verify_log;
 
 use std::io::Write as _;

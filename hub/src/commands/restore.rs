@@ -1,8 +1,8 @@
 //! `hub restore`: a hub from a backup. No hub must run on it; everything is checked before anything is put in place.
 //!
-//! Who was erased is in no backup. So a hub that is replaced gives that to the one that takes its place, with the keys that
-//! an unencrypted backup has not: whoever was erased after the backup was made stays erased. The two folders are exchanged
-//! in one step; the former is put aside and stays.
+//! Who was erased is in no backup. So a hub that is replaced gives that to the one that takes its place, with its
+//! authorities, and its gallery's key where the backup has none: whoever was erased after the backup was made stays erased.
+//! The two folders are exchanged in one step; the former is put aside and stays.
 
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use anyhow::Context as _;
 use rollcall_core::UtcInstant;
 use rollcall_program::folder;
 use rollcall_program::shell::{passphrase, runtime, tell_restored};
+use rollcall_server::{CA_NEXT_FILE, CA_NEXT_KEY_FILE};
 use rollcall_store::{DataFolder, Manifest, SecretString, check_empty_postgres, read_manifest};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -19,8 +20,8 @@ use crate::databases::{ALL, known};
 use crate::place::{Place, Store};
 use crate::restored;
 
-/// What a hub that takes the place of another has from it, unless the backup has it.
-const KEPT: [&str; 4] = [folder::ERASURES, folder::GALLERY_KEY, folder::CA, folder::CA_KEY];
+/// The site's authorities, all of one folder.
+const AUTHORITIES: [&str; 4] = [folder::CA, folder::CA_KEY, CA_NEXT_FILE, CA_NEXT_KEY_FILE];
 
 /// Options of `hub restore`.
 #[derive(clap::Args)]
@@ -94,12 +95,14 @@ async fn replace(file: &Path, passphrase: Option<SecretString>, data: &Path) -> 
     })?;
     give(&beside, &owner)?;
     let manifest = rollcall_store::restore(file, passphrase, &beside, &known()).await?;
-    // A certificate and its key are of one backup, or of one folder.
-    if !beside.join(folder::CA_KEY).exists() && former.file(folder::CA_KEY).exists() {
-        let ca = beside.join(folder::CA);
-        std::fs::remove_file(&ca).with_context(|| format!("cannot remove {}", ca.display()))?;
+    if former.file(folder::CA_KEY).exists() {
+        // One may have taken over since, and it is the one that terminals trust.
+        for name in AUTHORITIES {
+            remove(&beside.join(name))?;
+            keep(&former.file(name), &beside.join(name), &owner)?;
+        }
     }
-    for name in KEPT {
+    for name in [folder::ERASURES, folder::GALLERY_KEY] {
         keep(&former.file(name), &beside.join(name), &owner)?;
     }
     let exchanged = renameat_with(CWD, &beside, CWD, former.path(), RenameFlags::EXCHANGE);
@@ -115,6 +118,15 @@ fn named_after(folder: &Path, ending: &str) -> PathBuf {
     let mut name = folder.file_name().unwrap_or_default().to_owned();
     name.push(ending);
     folder.with_file_name(name)
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Copies a file that is there to a place where none is.

@@ -3,7 +3,6 @@
 //! Here services that do not know each other meet: the authority signs what adoption asks for, the fleet answers the server
 //! whether a certificate is trusted, and the gallery which terminals an erasure has to reach.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -289,10 +288,6 @@ struct ReadBack(Db);
 
 impl Backups for ReadBack {
     fn newest(&self, log_id: LogId) -> SyncAnswering<'_, Vec<Position>> {
-        Box::pin(async move {
-            let newest: Vec<BTreeMap<LogId, Position>> =
-                backups::newest_positions(&self.0).await.map_err(SyncError::Store)?;
-            Ok(newest.into_iter().map(|logs| logs.get(&log_id).copied().unwrap_or(Position::NONE)).collect())
-        })
+        Box::pin(async move { backups::newest(&self.0, log_id).await.map_err(SyncError::Store) })
     }
 }

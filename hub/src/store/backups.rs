@@ -117,31 +117,24 @@ pub async fn delete(db: &Db, file: &str) -> Result<(), StoreError> {
     tx.commit().await
 }
 
-/// How far each log goes in each of the two newest backups that are there; fewer when there are fewer.
-pub async fn newest_positions(db: &Db) -> Result<Vec<BTreeMap<LogId, Position>>, StoreError> {
+/// How far a log goes in each of the two newest backups that are there, the newest first; fewer when there are fewer.
+pub async fn newest(db: &Db, log: LogId) -> Result<Vec<Position>, StoreError> {
     let mut tx = db.read().await?;
-    let rows: Vec<(String, Vec<u8>, i64, Vec<u8>)> = on!(tx, connection => {
+    let rows: Vec<(Option<i64>, Option<Vec<u8>>)> = on!(tx, connection => {
         sqlx::query_as(
-            "select newest.file, l.log_id, l.position, l.hash
+            "select l.position, l.hash
                 from (select file, made_us from hub_backup where is_there = 1 order by made_us desc, file desc limit 2)
                     as newest
-                join hub_backup_log l on l.file = newest.file
+                left join hub_backup_log l on l.file = newest.file and l.log_id = $1
                 order by newest.made_us desc, newest.file desc",
         )
+        .bind(log.as_bytes())
         .fetch_all(connection)
         .await
     })?;
-    let mut backups: Vec<(String, BTreeMap<LogId, Position>)> = Vec::new();
-    for (file, log, seq, hash) in rows {
-        if backups.last().is_none_or(|(last, _)| *last != file) {
-            backups.push((file, BTreeMap::new()));
-        }
-        let hash = ChainHash::try_from(&hash[..]);
-        if let (Some((_, positions)), Ok(log), Ok(hash)) =
-            (backups.last_mut(), LogId::try_from(&log[..]), hash)
-        {
-            positions.insert(log, Position { seq: u64::try_from(seq).unwrap_or(0), hash });
-        }
-    }
-    Ok(backups.into_iter().map(|(_, positions)| positions).collect())
+    let position = |(seq, hash): (Option<i64>, Option<Vec<u8>>)| {
+        let seq = u64::try_from(seq?).ok()?;
+        Some(Position { seq, hash: ChainHash::try_from(&hash?[..]).ok()? })
+    };
+    Ok(rows.into_iter().map(|row| position(row).unwrap_or(Position::NONE)).collect())
 }
