@@ -76,7 +76,7 @@ fn unreached(address: &str, error: &(dyn Error + 'static)) -> Fault {
     }
     // rustls keeps its error inside of one of I/O, which is not its source.
     let inner = last.downcast_ref::<std::io::Error>().and_then(|io| io.get_ref());
-    let words = inner.map_or_else(|| last.to_string(), |inner| told(inner));
+    let words = inner.map_or_else(|| last.to_string(), told);
     Fault::new(Reason::Unavailable, format!("{address}: {words}"))
 }
 

@@ -118,7 +118,7 @@ struct Session {
 enum Stage {
     Begin(HowToJoin),
     Find,
-    Wait(Waiting),
+    Wait(Box<Waiting>),
     Over,
 }
 
@@ -161,7 +161,7 @@ impl Session {
                 Ok(addresses) => self.ask(addresses).await,
                 Err(fault) => Err(fault),
             },
-            Stage::Wait(waiting) => self.wait(waiting).await,
+            Stage::Wait(waiting) => self.wait(*waiting).await,
         };
         Some(step)
     }
@@ -175,7 +175,7 @@ impl Session {
             match asked {
                 Ok((waiting, digits)) => {
                     self.shared.digits.send_replace(Some(digits.clone()));
-                    self.stage = Stage::Wait(waiting);
+                    self.stage = Stage::Wait(Box::new(waiting));
                     return Ok(JoinStep::Waiting { address, digits });
                 }
                 Err(fault) => last = Some(fault),

@@ -15,12 +15,12 @@ use rollcall_server::{
     key_sha256, requested_key_sha256,
 };
 use rollcall_store::{DataFolder, Db, SqliteOptions, Writes, requests};
-use rollcall_terminals::{Adopting as _, Answering};
 use rollcall_terminals::adoption::{
     AdoptedTerminals, AdoptingHub, AdoptingSite, Adoptions, JoinToken, Newcomer, SignedCertificate,
     TrustedAuthority,
 };
 use rollcall_terminals::{ADOPTION_MIGRATIONS, HowToJoin, JoinStep, Joining as _, adoption_service};
+use rollcall_terminals::{Adopting as _, Answering};
 
 use super::{Hubs, Introducing, Introduction};
 

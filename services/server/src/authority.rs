@@ -372,7 +372,8 @@ mod tests {
 
     #[test]
     fn f080_a_crash_at_any_step_of_a_rotation_is_mended() {
-        let steps: [(&str, fn(&Path)); 4] = [
+        type Step = fn(&Path);
+        let steps: [(&str, Step); 4] = [
             ("the next key is made", |folder| {
                 std::fs::remove_file(folder.join(CA_NEXT_FILE)).unwrap();
             }),

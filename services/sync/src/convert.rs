@@ -442,7 +442,8 @@ mod tests {
 
     #[test]
     fn a_field_that_is_wrong_is_named() {
-        let cases: &[(fn(&mut v1::Hello), &str)] = &[
+        type Spoil = fn(&mut v1::Hello);
+        let cases: &[(Spoil, &str)] = &[
             (|hello| hello.pending = None, "pending"),
             (|hello| hello.pending.as_mut().unwrap().nonce = bytes(&[1; 15]), "pending.nonce"),
             (|hello| hello.stamp = None, "stamp"),

@@ -245,6 +245,8 @@ impl Hub {
         let (log_id, batch) = convert::batch(push)?;
         batch.check()?;
         let now = UtcInstant::now();
+        // Before the log is locked: with the log's transaction open, a second connection would have to be waited for.
+        let backups = self.parts.backups.newest(log_id).await?;
         let mut receiving = self.parts.received.lock(terminal, log_id, now).await?;
         let position = receiving.position();
         let missing = receiving.missing().await?;
@@ -276,7 +278,7 @@ impl Hub {
         let aged = now.before(Duration::from_secs(limits::PRUNE_WITHOUT_BACKUP_DAYS * 86_400));
         let aged = receiving.arrived_by(aged).await?;
         let mut in_backups = Vec::new();
-        for backup in self.parts.backups.newest(log_id).await? {
+        for backup in backups {
             let hash_at_hub = receiving.hash_at(backup.seq).await?;
             in_backups.push(InBackup { seq: backup.seq, hash: backup.hash, hash_at_hub });
         }

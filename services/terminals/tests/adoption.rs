@@ -11,12 +11,12 @@ use rollcall_core::{Fault, PeerAddress, Reason, TerminalId, UtcInstant, limits};
 use rollcall_proto::v1;
 use rollcall_proto::v1::adoption_service_server::AdoptionService as _;
 use rollcall_store::{Db, Writes};
-use rollcall_terminals::{Adopting as _, Answering};
 use rollcall_terminals::adoption::{
     AdoptedTerminals, AdoptingHub, AdoptingSite, Adoptions, Applicant, JoinToken, Newcomer, Sides,
     SignedCertificate, TrustedAuthority, digits,
 };
 use rollcall_terminals::{ADOPTION_MIGRATIONS, TerminalError};
+use rollcall_terminals::{Adopting as _, Answering};
 use sha2::{Digest as _, Sha256};
 
 const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 7));

@@ -39,10 +39,10 @@ impl Gallery {
         now: UtcInstant,
     ) -> Result<Mismatch, GalleryError> {
         let mut tx = self.read_to_change().await?;
-        if retry.is_some() {
-            if let Some(known) = recall(&mut tx, retry.as_ref()).await? {
-                return Ok(known);
-            }
+        if retry.is_some()
+            && let Some(known) = recall(&mut tx, retry.as_ref()).await?
+        {
+            return Ok(known);
         }
         drop(tx);
         let score = match report.evidence {

@@ -164,7 +164,7 @@ both_engines! {
         terminal.pull(&hub, &scope).await;
         assert_eq!(terminal.names().await, ["Ada", "Cy"]);
         let member = terminal.site.get(&people[0].name).await.unwrap();
-        assert_eq!(member.groups, [a.clone()]);
+        assert_eq!(member.groups, std::slice::from_ref(&a));
         // One leaves the group, one comes into it.
         hub.change(v1::Person { groups: vec![b.clone()], ..people[2].clone() }, &["groups"]).await;
         hub.change(v1::Person { groups: vec![a.clone()], ..people[3].clone() }, &["groups"]).await;
@@ -224,12 +224,13 @@ both_engines! {
             of(&values)
         };
         let long = vec![0.01; rollcall_core::limits::EMBEDDING_LENGTH + 1];
-        let bad: Vec<Box<dyn Fn(&mut v1::GalleryPerson)>> = vec![
+        type Spoil = Box<dyn Fn(&mut v1::GalleryPerson)>;
+        let bad: Vec<Spoil> = vec![
             with(3, f32::NAN), with(3, f32::INFINITY), of(&[0.0; 128]), of(&[1e-40; 128]), of(&[1.0; 128]), vec![1, 2, 3],
             Vec::new(), of(&long),
-        ].into_iter().map(|bytes| Box::new(move |person: &mut v1::GalleryPerson| person.templates[0].embedding = bytes.clone().into()) as Box<dyn Fn(&mut v1::GalleryPerson)>)
+        ].into_iter().map(|bytes| Box::new(move |person: &mut v1::GalleryPerson| person.templates[0].embedding = bytes.clone().into()) as Spoil)
         .chain([
-            Box::new(|person: &mut v1::GalleryPerson| person.templates[0].template_id = vec![1; 15].into()) as Box<dyn Fn(&mut v1::GalleryPerson)>,
+            Box::new(|person: &mut v1::GalleryPerson| person.templates[0].template_id = vec![1; 15].into()) as Spoil,
             Box::new(|person| person.templates[0].model_hash = vec![1; 31].into()),
             Box::new(|person| person.templates.push(person.templates[0].clone())),
             Box::new(|person| person.person_id = vec![7; 16].into()),
@@ -319,7 +320,8 @@ both_engines! {
         terminal.pull(&hub, &everybody()).await;
         let server = &terminal.site.server;
         let person = v1::Person { name: ada.clone(), display_name: "x".into(), ..Default::default() };
-        let group = Some(v1::Group { name: rollcall_core::GroupId::generate().name(), display_name: "x".into(), ..Default::default() });
+        let a_group = v1::Group { name: rollcall_core::GroupId::generate().name(), display_name: "x".into(), ..Default::default() };
+        let group = Some(a_group.clone());
         let update_mask = Some(prost_types::FieldMask { paths: vec!["display_name".into()] });
         let name = ada.clone();
         let refused = [
@@ -328,7 +330,7 @@ both_engines! {
             server.erase_person(called(v1::ErasePersonRequest { name: name.clone() })).await.err(),
             server.create_group(called(v1::CreateGroupRequest { group: group.clone(), ..Default::default() })).await.err(),
             server.update_group(called(v1::UpdateGroupRequest { group: group.clone(), ..Default::default() })).await.err(),
-            server.delete_group(called(v1::DeleteGroupRequest { name: group.unwrap().name, ..Default::default() })).await.err(),
+            server.delete_group(called(v1::DeleteGroupRequest { name: a_group.name, ..Default::default() })).await.err(),
             server.record_consent(called(v1::RecordConsentRequest { person: name.clone(), consent: Some(yes(None, None)), ..Default::default() })).await.err(),
             server.create_credential(called(v1::CreateCredentialRequest { person: name.clone(), kind: 1, ..Default::default() })).await.err(),
             server.revoke_credential(called(v1::RevokeCredentialRequest { name: format!("{name}/credentials/{}", rollcall_core::CredentialId::generate()) })).await.err(),
