@@ -46,6 +46,9 @@ pub(super) struct Site {
     terminals: Terminals,
     backups: Option<Keeper>,
     token: PathBuf,
+    /// What its certificate is for beside this machine's names.
+    names: Vec<String>,
+    serves_terminals: bool,
 }
 
 /// What outlives the server.
@@ -95,6 +98,7 @@ impl Site {
         let key = open_key(plan, &folder, sealed, &databases, &head).await?;
         let clock = Arc::new(SystemClock::new(program_made()));
         let log = databases.open_log(&folder, head.hub, &clock).await?;
+        stepped_back::renew_ledger(&folder, databases.gallery(), &key).await?;
         let options = GalleryOptions {
             db: databases.gallery().clone(),
             writes: writes.clone(),
@@ -124,12 +128,14 @@ impl Site {
         let terminals = Terminals::open(&plan.config, &parts).await?;
         let server = build_server(plan, &parts, &terminals, accounts, backups.as_ref()).await?;
         terminals.reached_at(server.address(), &plan.config);
-        Ok(Self { parts, server, terminals, backups, token })
+        let names = plan.config.server.names.0.clone();
+        let serves_terminals = plan.config.hub.services.contains(&Service::Terminals);
+        Ok(Self { parts, server, terminals, backups, token, names, serves_terminals })
     }
 
     /// Serves from now on.
     pub(super) async fn spawn(self) -> anyhow::Result<Running> {
-        let Self { parts, server, terminals, backups, token } = self;
+        let Self { parts, server, terminals, backups, token, names, serves_terminals } = self;
         let address = format!("{}\n", url(server.address(), Host::ThisMachine));
         replace_file(&parts.folder.file(folder::ADDRESS), address.as_bytes())?;
         let stop = CancellationToken::new();
@@ -138,15 +144,18 @@ impl Site {
         if let Some(backups) = backups {
             ticks.spawn(backups.run(parts.folder.path().to_owned(), stop.clone()));
         }
-        let announcement = announced(terminals.site_name(), server.address());
-        let stopped = stop.clone();
+        let announcement = match serves_terminals {
+            true => announced(terminals.site_name(), server.address()),
+            false => None,
+        };
+        let server = server.spawn().await;
+        let (stopped, renewal) = (stop.clone(), server.renewal());
         ticks.spawn(async move {
             tokio::select! {
-                () = terminals.follow() => {}
+                () = terminals.follow(names, renewal) => {}
                 () = stopped.cancelled() => {}
             }
         });
-        let server = server.spawn().await;
         Ok(Running { parts, server, ticks, stop, token, _announcement: announcement })
     }
 }

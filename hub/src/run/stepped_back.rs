@@ -5,11 +5,23 @@
 //! until the gallery has begun a new history: a crash before that is made up for by the next start.
 
 use rollcall_core::UtcInstant;
-use rollcall_gallery::Gallery;
+use rollcall_gallery::{Gallery, Key};
+use rollcall_program::folder;
 use rollcall_store::{DataFolder, Db};
 
 use crate::restored::listing_sha256;
 use crate::store::{self, Head};
+
+/// Makes the erasure ledger of a folder that a backup was put back into, on another machine, out of what the backup knows;
+/// what it does not know the terminals bring. Elsewhere a ledger that is missing stays an error.
+pub(super) async fn renew_ledger(folder: &DataFolder, gallery: &Db, key: &Key) -> anyhow::Result<()> {
+    let ledger = folder.file(folder::ERASURES);
+    if listing_sha256(folder.path())?.is_some() && !ledger.exists() {
+        let lines = Gallery::renew_ledger(gallery, key, ledger).await?;
+        tracing::warn!(lines, "the erasure ledger was made anew from the backup; terminals bring what it lacks");
+    }
+    Ok(())
+}
 
 /// Takes notice of a restore, if there was one since the last start.
 pub(super) async fn go_on(

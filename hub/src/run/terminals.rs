@@ -11,7 +11,9 @@ use rollcall_attendance::{Attendance, Position};
 use rollcall_core::{Fault, LogId, PersonId, Reason, TerminalId, UtcInstant};
 use rollcall_gallery::{AliasFuture, Aliases, Holders, HoldersFuture};
 use rollcall_program::machine::{host_name, program_made};
-use rollcall_server::{Authority, Judgement, Registry, ShownCertificate, key_sha256, requested_key_sha256};
+use rollcall_server::{
+    Authority, Judgement, Registry, Renewal, ShownCertificate, key_sha256, requested_key_sha256,
+};
 use rollcall_store::Db;
 use rollcall_sync::SyncError;
 use rollcall_sync::hub::{Answering as SyncAnswering, Backups, Hub, HubParts};
@@ -27,8 +29,8 @@ use crate::store::backups;
 /// Terminals that are read at once.
 const PAGE: usize = 500;
 
-/// Between two looks whether another authority has taken over everywhere.
-const ROTATION: Duration = Duration::from_secs(3_600);
+/// Between two looks at the certificates: whether one is to be made anew, and whether another authority has taken over.
+const CERTIFICATES: Duration = Duration::from_secs(3_600);
 
 /// See the module.
 #[derive(Clone)]
@@ -100,32 +102,29 @@ impl Terminals {
         &self.site.display_name
     }
 
-    /// Learns what other processes of this hub change, and lets an old authority go, until it is dropped.
-    pub(super) async fn follow(self) {
-        let rotation = async {
+    /// Learns what other processes of this hub change, lets an old authority go, and gives the server another certificate
+    /// before its own ends, until it is dropped.
+    pub(super) async fn follow(self, names: Vec<String>, server: Renewal) {
+        let certificates = async {
             loop {
-                if let Err(error) = self.look_at_rotation().await {
-                    tracing::warn!(
-                        error = error.reason.as_str(),
-                        "the authority's taking over cannot be looked at"
-                    );
+                tokio::time::sleep(CERTIFICATES).await;
+                if let Err(error) = self.look_at_certificates(&names, &server).await {
+                    tracing::warn!(%error, "the certificates cannot be looked at");
                 }
-                tokio::time::sleep(ROTATION).await;
             }
         };
-        tokio::join!(self.fleet.listen(), rotation);
+        tokio::join!(self.fleet.listen(), certificates);
     }
 
-    async fn look_at_rotation(&self) -> Result<(), Fault> {
+    async fn look_at_certificates(&self, names: &[String], server: &Renewal) -> anyhow::Result<()> {
         let now = UtcInstant::now();
-        let waiting = self.adoptions.end_rotation(now).await.map_err(|error| error.fault())?;
+        let waiting = self.adoptions.end_rotation(now).await?;
         if !waiting.is_empty() {
-            tracing::info!(
-                terminals = waiting.len(),
-                "another authority takes over; terminals have yet to renew"
-            );
+            tracing::info!(terminals = waiting.len(), "another authority takes over; terminals have yet to renew");
         }
-        let authorities = self.authority.authority.certificates(now).map_err(|error| error.fault())?;
+        // What is shown first, then who is told of it: a terminal trusts only the authorities that it was told of.
+        server.renew(&self.identity(names)?)?;
+        let authorities = self.authority.authority.certificates(now)?;
         let addresses = self.authority.addresses.read().unwrap_or_else(PoisonError::into_inner).clone();
         self.fleet.set_site(Site { authorities, addresses, ..self.site.clone() });
         Ok(())

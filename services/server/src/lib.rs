@@ -50,7 +50,7 @@ pub use hub::{ClockFloor, HubTrust, OtherHub, Seen, client_config};
 pub use leaf::{LEAF_DAYS_LEFT_MIN, Leaf, LeafError, TerminalKey, requested_key_sha256};
 pub use log_fields::log_fields;
 pub use membership::{HubMembership, Joined, Membership, MembershipError};
-pub use server::{Running, Server};
+pub use server::{Renewal, Running, Server};
 pub use services::Services;
 pub use standing::{Judgement, Registry};
 pub use throttle::{Throttle, Throttled};

@@ -109,6 +109,24 @@ impl Server {
     }
 }
 
+/// Gives a server that serves another certificate.
+#[derive(Clone)]
+pub struct Renewal {
+    tls: watch::Sender<Arc<rustls::ServerConfig>>,
+}
+
+impl Renewal {
+    /// Shows this identity's certificate to new connections, and takes the certificates of its clients. The registry
+    /// stays.
+    ///
+    /// # Errors
+    /// Certificates that do not fit; then nothing is changed.
+    pub fn renew(&self, identity: &Identity) -> Result<(), ServerError> {
+        self.tls.send_replace(tls::config(identity)?);
+        Ok(())
+    }
+}
+
 /// A server that serves. Dropped without [`Running::drain`], it stops at once.
 pub struct Running {
     address: SocketAddr,
@@ -124,14 +142,9 @@ impl Running {
         self.address
     }
 
-    /// Shows this identity's certificate to new connections, and takes the certificates of its clients. The registry
-    /// stays.
-    ///
-    /// # Errors
-    /// Certificates that do not fit; then nothing is changed.
-    pub fn renew(&self, identity: &Identity) -> Result<(), ServerError> {
-        self.tls.send_replace(tls::config(identity)?);
-        Ok(())
+    /// What gives it another certificate while it serves.
+    pub fn renewal(&self) -> Renewal {
+        Renewal { tls: self.tls.clone() }
     }
 
     /// Takes no more connections and calls, ends the streams with UNAVAILABLE, lets other calls end, and cuts after

@@ -159,7 +159,7 @@ impl Site {
     /// Shows this site's certificate, as it is now, to new connections.
     pub fn renew(&self) {
         let identity = self.authority.identity(&[], UtcInstant::now()).unwrap();
-        self.running.as_ref().unwrap().renew(&identity).unwrap();
+        self.running.as_ref().unwrap().renewal().renew(&identity).unwrap();
     }
 
     /// A certificate that was signed at `then`, as a terminal gets it.
