@@ -39,14 +39,18 @@ async fn adopt(hub: &Hub, terminal: &Terminal, name: &str) {
     assert_eq!(last, Some(v1::JoinHubState::Adopted));
 }
 
-/// Adds somebody with a PIN at the hub; who they are.
+/// Adds somebody at the hub whose PIN is [`PIN`]; who they are.
 async fn person_with_a_pin(hub: &Hub, display_name: &str) -> String {
+    person_with(hub, display_name, PIN).await
+}
+
+async fn person_with(hub: &Hub, display_name: &str, pin: &str) -> String {
     let mut client = hub.client().await;
     let person = client.create_person(display_name, "").await.name;
     let request = v1::CreateCredentialRequest {
         person: person.clone(),
         kind: v1::CredentialKind::Pin.into(),
-        value: PIN.to_owned(),
+        value: pin.to_owned(),
         ..Default::default()
     };
     client.gallery.create_credential(request).await.unwrap();
@@ -138,6 +142,102 @@ async fn who_is_erased_at_the_hub_is_gone_from_a_terminal_and_the_certificate_sa
     until("each device has confirmed", async || {
         let erasure = client.gallery.get_erasure(request.clone()).await.unwrap().into_inner();
         erasure.complete.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f046_a_hub_that_hangs_is_given_up_and_the_door_works_meanwhile() {
+    let (hub, wire) = hub_behind_a_wire();
+    let terminal = Terminal::start(Film::default(), "");
+    adopt(&hub, &terminal, "Main door").await;
+    let person = person_with_a_pin(&hub, "Somebody").await;
+    until("the PIN opens the door", async || terminal.type_pin(PIN).then_some(())).await;
+    let before = wire.accepted();
+    wire.harm(Harm::Silent);
+    assert!(terminal.type_pin(PIN), "the door does not need the hub");
+    // It hangs up by itself, and calls again.
+    wire.wait_for_connection_after(before, DEADLINE);
+    wire.reset();
+    wire.heal();
+    let mut client = hub.client().await;
+    until("both entries are at the hub", async || (entries(&mut client, &person).await == 2).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f067_a_revoked_terminal_is_told_nothing_more_and_its_events_are_not_taken() {
+    let (hub, _wire) = hub_behind_a_wire();
+    let terminal = Terminal::start(Film::default(), "");
+    adopt(&hub, &terminal, "Main door").await;
+    let person = person_with_a_pin(&hub, "Somebody").await;
+    until("the PIN opens the door", async || terminal.type_pin(PIN).then_some(())).await;
+    let mut client = hub.client().await;
+    until("the entry is at the hub", async || (entries(&mut client, &person).await == 1).then_some(())).await;
+    let name = terminal.agent.client().await.this_terminal().await;
+    client.terminals.revoke_terminal(v1::RevokeTerminalRequest { name }).await.unwrap();
+    until("the terminal notices", async || {
+        terminal.agent.log().contains("this terminal was revoked").then_some(())
+    })
+    .await;
+    assert!(terminal.type_pin(PIN), "the door goes on");
+    assert_eq!(entries(&mut client, &person).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f035_a_hub_that_is_restored_has_the_people_and_erasures_since_the_backup_from_its_terminals() {
+    const NEW_PIN: &str = "314159";
+    let (mut hub, wire) = hub_behind_a_wire();
+    let terminal = Terminal::start(Film::default(), "");
+    adopt(&hub, &terminal, "Main door").await;
+    let old = person_with_a_pin(&hub, "Before the backup").await;
+    until("the PIN opens the door", async || terminal.type_pin(PIN).then_some(())).await;
+    let file = hub.folder().join("yesterday.backup");
+    hub.run(&["backup", file.to_str().unwrap()]).success();
+    let new = person_with(&hub, "After the backup", NEW_PIN).await;
+    let mut client = hub.client().await;
+    client.gallery.erase_person(v1::ErasePersonRequest { name: old.clone() }).await.unwrap();
+    until("the terminal has both changes", async || {
+        (terminal.type_pin(NEW_PIN) && !terminal.type_pin(PIN)).then_some(())
+    })
+    .await;
+    hub.kill();
+    hub.run(&["restore", "--replace", file.to_str().unwrap()]).success();
+    hub.restart();
+    wire.lead_to(address(&hub));
+    let mut client = hub.client().await;
+    until("who came after the backup is back", async || {
+        client.gallery.get_person(v1::GetPersonRequest { name: new.clone() }).await.ok()
+    })
+    .await;
+    let erased = client.gallery.get_person(v1::GetPersonRequest { name: old }).await;
+    assert!(erased.is_err(), "who was erased after the backup stays erased: {erased:?}");
+    until("the entries since the backup are back", async || {
+        (entries(&mut client, &new).await > 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f082_people_of_a_terminal_that_is_adopted_pass_until_they_are_decided_on_and_keep_their_id() {
+    let (hub, _wire) = hub_behind_a_wire();
+    let terminal = Terminal::start(Film::default(), "");
+    let person = terminal.add_pin("Of before").await;
+    assert!(terminal.type_pin(PIN));
+    adopt(&hub, &terminal, "Main door").await;
+    let mut client = hub.client().await;
+    let proposal = until("the person is proposed", async || {
+        let request = v1::ListProposalsRequest::default();
+        let listed = client.gallery.list_proposals(request).await.unwrap().into_inner();
+        listed.proposals.into_iter().next()
+    })
+    .await;
+    assert_eq!(proposal.display_name, "Of before");
+    assert!(terminal.type_pin(PIN), "nobody is shut out because a hub came");
+    let request = v1::AcceptProposalRequest { name: proposal.name, person: String::new() };
+    let accepted = client.gallery.accept_proposal(request).await.unwrap().into_inner();
+    assert_eq!(accepted.name, person, "the events before name the same person");
+    until("the entries of before are at the hub", async || {
+        (entries(&mut client, &person).await == 2).then_some(())
     })
     .await;
 }
