@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use rollcall_program::{shell, token};
 
-use commands::{backup, doctor, restore, rotate_ca, verify_log};
+use commands::{backup, doctor, restore, rotate_ca, terminal, verify_log};
 
 /// Collects the logs of a site's terminals and gives them the gallery.
 #[derive(Parser)]
@@ -42,6 +42,9 @@ enum Command {
     VerifyLog(verify_log::Args),
     /// Have another certificate authority take over from the site's
     RotateCa(rotate_ca::Args),
+    /// List, adopt and revoke terminals
+    #[command(subcommand)]
+    Terminal(terminal::Command),
     /// Make, list and end tokens for scripts
     #[command(subcommand)]
     Token(token::Command),
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Restore(args) => restore::run(&args),
         Command::VerifyLog(args) => verify_log::run(&args),
         Command::RotateCa(args) => rotate_ca::run(&args),
+        Command::Terminal(command) => terminal::run(command),
         Command::Token(command) => token::run(command),
         Command::Doctor(args) => doctor::run(cli.models, &args),
     };

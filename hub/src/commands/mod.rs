@@ -4,6 +4,7 @@ pub mod backup;
 pub mod doctor;
 pub mod restore;
 pub mod rotate_ca;
+pub mod terminal;
 pub mod verify_log;
 
 use std::io::Write as _;

@@ -49,6 +49,9 @@ pub struct Connection {
     token_file: Option<PathBuf>,
 }
 
+/// Terminals, over a connection with a token.
+pub type Terminals = TerminalServiceClient<InterceptedService<Channel, Bearer>>;
+
 /// A connection with a token.
 pub struct Client {
     channel: InterceptedService<Channel, Bearer>,
@@ -108,7 +111,7 @@ impl Client {
     }
 
     /// Terminals.
-    pub fn terminals(&self) -> TerminalServiceClient<InterceptedService<Channel, Bearer>> {
+    pub fn terminals(&self) -> Terminals {
         TerminalServiceClient::new(self.channel.clone())
     }
 
