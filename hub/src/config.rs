@@ -269,7 +269,8 @@ mod tests {
         assert_eq!(whole.log.level, LogLevel::default());
         assert_eq!(whole.enrolment, Enrolment::default());
         assert_eq!(Backup { folder: None, passphrase_file: None, ..whole.backup }, Backup::default());
-        assert_eq!((whole.sync, whole.hub), (Sync::default(), Hub::default()));
+        assert_eq!(whole.sync, Sync::default());
+        assert_eq!(Hub { addresses: Addresses::default(), ..whole.hub }, Hub::default());
     }
 
     #[test]

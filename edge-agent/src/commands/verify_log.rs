@@ -22,5 +22,5 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let data = DataFolder::of_another(&args.data)?;
     let path = data.file(folder::LOG);
     anyhow::ensure!(path.is_file(), "there is no event log in {}", data.path().display());
-    shell::verify_log(&Db::sqlite_of_another(&path))
+    shell::runtime()?.block_on(shell::verify_log(Db::sqlite_of_another(&path)))
 }

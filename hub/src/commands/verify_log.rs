@@ -17,6 +17,9 @@ pub struct Args {
 /// Status 0 when every event is what was written.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (config, data) = args.place.read()?;
+    let runtime = shell::runtime()?;
+    // A connection to a server belongs to a runtime.
+    let _entered = runtime.enter();
     let log = match Store::of(&config.store)? {
         Store::Files => {
             let data = DataFolder::of_another(&data)?;
@@ -26,5 +29,5 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Store::Server { url } => Db::postgres_of_another(&url)?,
     };
-    shell::verify_log(&log)
+    runtime.block_on(shell::verify_log(log))
 }

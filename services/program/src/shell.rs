@@ -111,9 +111,8 @@ pub fn tell_restored(data: &Path, manifest: &Manifest) {
 ///
 /// # Errors
 /// A database that cannot be read, events that are missing.
-pub fn verify_log(log: &Db) -> anyhow::Result<ExitCode> {
-    let verified = runtime()?.block_on(rollcall_attendance::verify(log));
-    let findings = verified.with_context(|| log.place().to_owned())?;
+pub async fn verify_log(log: Db) -> anyhow::Result<ExitCode> {
+    let findings = rollcall_attendance::verify(&log).await.with_context(|| log.place().to_owned())?;
     for (log, seq) in &findings.changed {
         println!("{}: event {seq} is not what was written", log.name());
     }
