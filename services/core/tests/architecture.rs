@@ -183,7 +183,7 @@ fn statements_stand_in_the_store_of_each_service_alone() {
 
 #[test]
 fn only_the_calls_of_a_service_the_server_and_clients_name_tonic() {
-    let besides = ["services/server", "services/program", "services/sync/src/client"];
+    let besides = ["services/server", "services/program", "services/sync"];
     assert_eq!(outside("tonic::", "grpc", &besides), Vec::<PathBuf>::new());
 }
 
