@@ -295,6 +295,7 @@ impl World {
             return;
         }
         let person = known[self.rng.below(known.len())];
+        self.truth.ever_erased.insert(person);
         self.hub.erase(person, &mut self.rng, self.now_us);
         self.report.erasures += 1;
     }

@@ -30,6 +30,8 @@ pub struct Truth {
     /// Who was changed at a hub that had been restored: of two rows of different pasts the one with the higher number is
     /// taken, which need not be the later one.
     pub edited_since_restore: HashSet<PersonId>,
+    /// Whoever was erased, though every ledger that had the line may be lost: they need not come back.
+    pub ever_erased: HashSet<PersonId>,
     /// Who was erased, by the ledger of which device when everybody meets again; none: of the hub.
     erased: Vec<(Option<usize>, PersonId)>,
     /// By which change which device has whom then.
@@ -127,7 +129,7 @@ fn galleries(world: &mut World) -> Result<(), Violation> {
         all_are_there("I7", [device.swept.state()], &HashSet::from([hub.ledger.state()]))?;
     }
     let people: HashSet<PersonId> = hub.db.people.keys().copied().collect();
-    let wanted = newest.keys().filter(|person| !erased.contains(person)).copied();
+    let wanted = newest.keys().filter(|person| !world.truth.ever_erased.contains(person)).copied();
     all_are_there("D7", wanted, &people)?;
     for (person, known) in &hub.db.people {
         all_are_there("D7", [known.content.edit], &world.truth.edits)?;
