@@ -1,6 +1,6 @@
 //! [`Place`]: where the next event of a log goes, and what its time is derived from; and how events get there.
 //!
-//! The writer of this program's own log and the intake of other logs append by [`put`], so that an event has the same
+//! The writer of this program's own log and the intake of other logs append by [`ready`] and [`write`], so that an event has the same
 //! derived values wherever it is stored.
 //!
 //! A place is a cache of what the database says. It is right as long as its tip is the log's; [`Place::read`] makes it
@@ -45,8 +45,6 @@ pub(crate) struct NewRow {
     pub derived: Derived,
     /// As `attendance_event.damage`.
     pub damage: i64,
-    /// The position of the same event's first storing.
-    pub repeat_of: Option<i64>,
 }
 
 /// An event whose time may change by an anchor after it.
@@ -110,7 +108,7 @@ impl Place {
             time_trust: corrected.trust.number(),
             at_us: derived.stated_us.unwrap_or(corrected.us),
             damage: row.damage,
-            repeat_of: row.repeat_of,
+            repeat_of: None,
         }
     }
 
@@ -150,19 +148,37 @@ impl Place {
     }
 }
 
-/// Writes events at the end of a log, the first at `first_position` of the feed, and corrects the times that anchors
-/// among them tell, of these and of older ones. The log's row is locked (`store::log::lock_tip`), and is what `place`
-/// says. `place` moves on; it is right only once the transaction is committed.
-pub(crate) async fn put(
-    tx: &mut Tx,
-    place: &mut Place,
-    first_position: i64,
-    rows: &[NewRow],
-) -> Result<Vec<EventEntry>, StoreError> {
+/// Events that are ready to be written at the end of a log, but for their positions in the feed: made before the feed is
+/// locked, so that others write meanwhile.
+pub(crate) struct Ready {
+    /// At positions from 0.
+    pub entries: Vec<EventEntry>,
+    /// Older rows whose times change.
+    changed: Vec<TimeRow>,
+}
+
+/// Chains and dates events after the last one of a log, and finds the times that anchors among them tell, of these and of
+/// older ones. The log's row is locked (`store::log::lock_tip`), and is what `place` says. `place` moves on; it is right
+/// only once the transaction is committed.
+pub(crate) async fn ready(tx: &mut Tx, place: &mut Place, rows: &[NewRow]) -> Result<Ready, StoreError> {
     let before = place.clone();
     let mut entries: Vec<EventEntry> =
-        (first_position..).zip(rows).map(|(position, row)| place.entry(position, row)).collect();
+        (0..).zip(rows).map(|(position, row)| place.entry(position, row)).collect();
     let changed = retime(tx, &before, place, &mut entries, rows).await?;
+    Ok(Ready { entries, changed })
+}
+
+/// Writes them, the first at `first_position` of the feed.
+pub(crate) async fn write(
+    tx: &mut Tx,
+    place: &Place,
+    first_position: i64,
+    ready: Ready,
+) -> Result<Vec<EventEntry>, StoreError> {
+    let Ready { mut entries, changed } = ready;
+    for entry in &mut entries {
+        entry.position += first_position;
+    }
     store::rows::insert_events(tx, &entries).await?;
     for row in &changed {
         store::rows::set_time(tx, place.tip.log_id, row).await?;

@@ -27,9 +27,10 @@ use rollcall_store::{Db, StoreError, Tx};
 use crate::chain::ChainHash;
 use crate::kind;
 use crate::log::{CLASHES, UNREADABLE};
-use crate::place::{NewRow, Place, put};
+use crate::place::{NewRow, Place, ready, write};
 use crate::store::log::{LogEntry, Tip};
 use crate::store::received::{self as store, First, Gap};
+use crate::store::rows::EventEntry;
 use crate::{AttendanceError, store as tables};
 
 /// How far a log goes: its last number and the chain there; 0 and [`ChainHash::ZERO`]: nothing.
@@ -285,13 +286,14 @@ impl Receiving {
         if self.tip.head > i64::MAX - count {
             return Err(AttendanceError::Field { field: "first_seq", problem: TOO_FAR.to_owned() });
         }
-        let mut rows: Vec<NewRow> = events.iter().map(|bytes| row(bytes.as_ref())).collect();
+        let rows: Vec<NewRow> = events.iter().map(|bytes| row(bytes.as_ref())).collect();
         let mut place = Place::read(&mut self.tx, self.tip, self.terminal_id).await?;
+        let mut ready = ready(&mut self.tx, &mut place, &rows).await?;
         let feed = tables::log::take_positions(&mut self.tx, &self.db, count).await?;
         let first_position = feed.position - count + 1;
         // Only now: whoever has taken positions is the only one that stores events.
-        self.find_repeats(&mut rows, first_position).await?;
-        put(&mut self.tx, &mut place, first_position, &rows).await?;
+        self.find_repeats(&mut ready.entries, first_position).await?;
+        write(&mut self.tx, &place, first_position, ready).await?;
         self.tip = place.tip;
         self.told = Some(feed.position);
         Ok(())
@@ -300,24 +302,25 @@ impl Receiving {
     /// Marks events that are here already, and those with the id of another.
     async fn find_repeats(
         &mut self,
-        rows: &mut [NewRow],
+        entries: &mut [EventEntry],
         first_position: i64,
     ) -> Result<(), AttendanceError> {
-        let ids: Vec<EventId> = rows.iter().filter_map(|row| row.derived.event_id).collect();
+        let ids: Vec<EventId> = entries.iter().filter_map(|entry| entry.event_id).collect();
         let stored = store::firsts(&mut self.tx, self.terminal_id, &ids).await?;
         let mut firsts: HashMap<EventId, Vec<First>> = stored.into_iter().collect();
         let mut clashes = 0;
-        for (row, position) in rows.iter_mut().zip(first_position..) {
-            let Some(id) = row.derived.event_id else { continue };
+        for entry in entries {
+            let Some(id) = entry.event_id else { continue };
             let known = firsts.entry(id).or_default();
-            match known.iter().find(|first| first.bytes == row.bytes) {
-                Some(first) => row.repeat_of = Some(first.position),
+            match known.iter().find(|first| first.bytes == entry.bytes) {
+                Some(first) => entry.repeat_of = Some(first.position),
                 None => {
                     if !known.is_empty() {
-                        row.damage |= CLASHES;
+                        entry.damage |= CLASHES;
                         clashes += 1;
                     }
-                    known.push(First { position, bytes: row.bytes.clone() });
+                    let position = first_position + entry.position;
+                    known.push(First { position, bytes: entry.bytes.clone() });
                 }
             }
         }
@@ -404,7 +407,7 @@ fn check_size<B: AsRef<[u8]>>(events: &[B]) -> Result<(), AttendanceError> {
 fn row(bytes: &[u8]) -> NewRow {
     let derived = kind::derive(bytes);
     let damage = if derived.event_id.is_none() { UNREADABLE } else { 0 };
-    NewRow { bytes: bytes.to_vec(), derived, damage, repeat_of: None }
+    NewRow { bytes: bytes.to_vec(), derived, damage }
 }
 
 fn beginning(log_id: LogId) -> Tip {

@@ -169,7 +169,7 @@ impl Rewriter {
         let place = self.place.take().filter(|place| place.tip.log_id == tip.log_id);
         let mut place = place.unwrap_or_else(|| Place::new(*tip, self.terminal_id));
         let derived = kind::derive(&bytes);
-        let entry = place.entry(position, &NewRow { bytes, derived, damage, repeat_of: None });
+        let entry = place.entry(position, &NewRow { bytes, derived, damage });
         self.place = Some(place);
         EventEntry { seq: tip.head, hash: tip.hash, ..entry }
     }

@@ -17,7 +17,7 @@ use super::renewal::{self, Renewed};
 use super::{Appended, Ask, Job, Renew, Renewal, Shared, Stamped};
 use crate::clock::Clock;
 use crate::cursor::Feed;
-use crate::place::{NewRow, Place, put};
+use crate::place::{NewRow, Place, ready, write};
 use crate::time::Quality;
 use crate::{AttendanceError, kind, store};
 
@@ -331,15 +331,12 @@ pub(super) async fn append(
         }
     }
     let count = i64::try_from(fresh.len()).unwrap_or(i64::MAX);
-    let feed = store::log::take_positions(tx, db, count).await?;
-    let row = |event: &Stamped| NewRow {
-        bytes: event.bytes.clone(),
-        derived: event.derived.clone(),
-        damage: 0,
-        repeat_of: None,
-    };
+    let row =
+        |event: &Stamped| NewRow { bytes: event.bytes.clone(), derived: event.derived.clone(), damage: 0 };
     let rows: Vec<NewRow> = fresh.into_iter().map(row).collect();
-    let entries = put(tx, place, feed.position - count + 1, &rows).await?;
+    let ready = ready(tx, place, &rows).await?;
+    let feed = store::log::take_positions(tx, db, count).await?;
+    let entries = write(tx, place, feed.position - count + 1, ready).await?;
     let appended = known.into_iter().zip(events).filter_map(|(known, event)| match known {
         Some(known) => Some(Appended {
             event_id: event.event_id,
