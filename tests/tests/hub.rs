@@ -161,7 +161,8 @@ async fn f046_a_hub_that_hangs_is_given_up_and_the_door_works_meanwhile() {
     wire.reset();
     wire.heal();
     let mut client = hub.client().await;
-    until("both entries are at the hub", async || (entries(&mut client, &person).await == 2).then_some(())).await;
+    until("both entries are at the hub", async || (entries(&mut client, &person).await == 2).then_some(()))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -87,7 +87,9 @@ async fn list(args: &List) -> anyhow::Result<()> {
     }
     for asking in asking(&mut hub).await? {
         let v1::AdoptionRequest { terminal, digits, address, display_name, people, events, .. } = asking;
-        println!("asks     {terminal}  {display_name}  digits {digits}  from {address}  with {people} people, {events} events");
+        println!(
+            "asks     {terminal}  {display_name}  digits {digits}  from {address}  with {people} people, {events} events"
+        );
     }
     Ok(())
 }

@@ -18,7 +18,10 @@ pub(super) async fn renew_ledger(folder: &DataFolder, gallery: &Db, key: &Key) -
     let ledger = folder.file(folder::ERASURES);
     if listing_sha256(folder.path())?.is_some() && !ledger.exists() {
         let lines = Gallery::renew_ledger(gallery, key, ledger).await?;
-        tracing::warn!(lines, "the erasure ledger was made anew from the backup; terminals bring what it lacks");
+        tracing::warn!(
+            lines,
+            "the erasure ledger was made anew from the backup; terminals bring what it lacks"
+        );
     }
     Ok(())
 }

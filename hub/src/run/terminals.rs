@@ -120,7 +120,10 @@ impl Terminals {
         let now = UtcInstant::now();
         let waiting = self.adoptions.end_rotation(now).await?;
         if !waiting.is_empty() {
-            tracing::info!(terminals = waiting.len(), "another authority takes over; terminals have yet to renew");
+            tracing::info!(
+                terminals = waiting.len(),
+                "another authority takes over; terminals have yet to renew"
+            );
         }
         // What is shown first, then who is told of it: a terminal trusts only the authorities that it was told of.
         server.renew(&self.identity(names)?)?;

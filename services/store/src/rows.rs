@@ -334,7 +334,10 @@ impl Value {
         let whole = |value: &Option<i64>| value.map(i64::to_be_bytes);
         let (tag, bytes): (u8, Option<&[u8]>) = match self {
             Self::Whole(value) => return fixed(hash, b'i', whole(value)),
-            Self::Real(value) => return fixed(hash, b'r', value.map(|value| value.to_bits().to_be_bytes())),
+            // SQLite keeps a whole number as one, and so loses the sign of -0.0.
+            Self::Real(value) => {
+                return fixed(hash, b'r', value.map(|value| (value + 0.0).to_bits().to_be_bytes()));
+            }
             Self::Text(value) => (b't', value.as_deref().map(str::as_bytes)),
             Self::Bytes(value) => (b'b', value.as_deref()),
         };

@@ -375,11 +375,18 @@ mod tests {
         let parts = [Part::Delta(&rows), Part::End(state(HISTORY, 4, &here()))];
         assert_eq!(took(own, &parts), Err(Refusal::RowOrder));
         let begin = Part::SnapshotBegin { state: state(HISTORY, 9, &[]), row_count: 2 };
-        for rows in
-            [[row(1, 2), row(2, 1)], [row(1, 1), row(2, 1)], [row(1, 1), row(10, 2)], [row(1, 1), gone(2, 2)]]
-        {
+        for rows in [[row(1, 2), row(2, 1)], [row(1, 1), row(2, 1)], [row(1, 1), row(10, 2)]] {
             assert_eq!(took(own, &[begin, Part::Snapshot(&rows)]), Err(Refusal::RowOrder));
         }
+    }
+
+    #[test]
+    fn whoever_a_hub_did_not_take_in_stands_among_the_rows_and_not_in_their_sum() {
+        let own = state(HISTORY, 2, &here());
+        let all = state(HISTORY, 9, &[row(4, 3)]);
+        let begin = Part::SnapshotBegin { state: all, row_count: 2 };
+        let parts = [begin, Part::Snapshot(&[row(4, 3), gone(9, 1)]), Part::SnapshotEnd(all)];
+        assert_eq!(took(own, &parts), Ok(Action::Swap(all)));
     }
 
     #[test]
