@@ -68,6 +68,14 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     }
 }
 
+/// Events of a terminal that the hub is not known to have.
+async fn pending(terminal: &Terminal) -> i64 {
+    let mut client = terminal.agent.client().await;
+    let name = client.this_terminal().await;
+    let status = client.terminals.get_terminal_status(v1::GetTerminalStatusRequest { name }).await;
+    status.unwrap().into_inner().events_pending
+}
+
 /// How often this person came in by PIN, as this program's log has it.
 async fn entries(client: &mut Client, person: &str) -> usize {
     let filter = v1::EventFilter { person: person.to_owned(), ..Default::default() };
@@ -105,12 +113,14 @@ async fn while_the_network_is_cut_the_door_works_and_afterwards_every_entry_is_a
     for _ in 0..5 {
         assert!(terminal.type_pin(PIN), "the door does not need the hub");
     }
+    assert!(pending(&terminal).await >= 5, "what the hub does not have is pending");
     let before = wire.accepted();
     wire.heal();
     wire.wait_for_connection_after(before, DEADLINE);
     let mut client = hub.client().await;
     until("every entry is at the hub", async || (entries(&mut client, &person).await == 6).then_some(()))
         .await;
+    until("nothing is pending", async || (pending(&terminal).await == 0).then_some(())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,12 +1,13 @@
 //! What this terminal does while it belongs to a hub: it keeps in touch, and its services know where they belong.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollcall_attendance::{Clock, Log};
-use rollcall_core::{Fault, Reason, UtcInstant};
+use rollcall_attendance::{Attendance, Clock, Log};
+use rollcall_core::{Fault, LogId, Reason, UtcInstant};
 use rollcall_gallery::Gallery;
 use rollcall_server::{HubMembership, Joined};
 use rollcall_sync::client::{Client, Connecting, Link, Membership};
@@ -27,6 +28,8 @@ pub struct InTouch<D> {
     pub gallery: Gallery,
     /// The settings.
     pub terminals: Terminals<D>,
+    /// What goes by the site's time zone.
+    pub attendance: Attendance,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// The hub, if there is one.
@@ -37,6 +40,8 @@ pub struct InTouch<D> {
     pub software: String,
     /// How it stands with the hub; `None`: it stands alone.
     pub link: watch::Sender<Option<Link>>,
+    /// Up to which number the hub has each log, as it said since the program started.
+    pub acknowledged: watch::Sender<BTreeMap<LogId, u64>>,
 }
 
 impl<D: Device> InTouch<D> {
@@ -91,11 +96,13 @@ impl<D: Device> InTouch<D> {
             log: self.log.clone(),
             gallery: self.gallery.clone(),
             terminals: self.terminals.clone(),
+            attendance: self.attendance.clone(),
             clock: Arc::clone(&self.clock),
             membership: Arc::new(Member(self.membership.clone())),
             folder: self.folder.clone(),
             software: self.software.clone(),
             link: self.link.clone(),
+            acknowledged: self.acknowledged.clone(),
         }
     }
 }

@@ -1,14 +1,16 @@
 //! This terminal's hardware and what its settings reach.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use rollcall_attendance::{Clock as _, Log, Quality, SystemClock};
-use rollcall_core::{Fault, Reason, UtcInstant};
+use rollcall_attendance::{Clock as _, Log, Quality, SystemClock, unacknowledged};
+use rollcall_core::{Fault, LogId, Reason, UtcInstant};
 use rollcall_gallery::Gallery;
 use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;
+use rollcall_server::HubMembership;
 use rollcall_terminals::{Device, Enrolling, Enrolment, Lockdown, Readings, Revised, Settings, hardware_id};
 use tokio::sync::watch;
 
@@ -32,6 +34,10 @@ pub(super) struct ThisDevice {
     pub(super) settings: watch::Sender<Settings>,
     pub(super) parts: Arc<Parts>,
     pub(super) enrolments: Arc<Enrolments>,
+    /// The hub, if there is one.
+    pub(super) membership: HubMembership,
+    /// Up to which number it has each log.
+    pub(super) acknowledged: watch::Receiver<BTreeMap<LogId, u64>>,
 }
 
 /// What is there of hardware, once it was taken in use.
@@ -73,6 +79,17 @@ impl Parts {
     }
 }
 
+impl ThisDevice {
+    /// Events that the hub is not known to have; 0 where there is no hub.
+    async fn events_pending(&self) -> Result<u64, Fault> {
+        if self.membership.joined().is_none() {
+            return Ok(0);
+        }
+        let logs = self.log.states().await.map_err(|error| error.fault())?;
+        Ok(unacknowledged(&logs, &self.acknowledged.borrow()))
+    }
+}
+
 impl Introducing for ThisDevice {
     fn introduce(&self) -> Pin<Box<dyn Future<Output = Result<Introduction, Fault>> + Send + '_>> {
         Box::pin(async {
@@ -106,7 +123,7 @@ impl Device for ThisDevice {
             clock_quality,
             alarms,
             events_in_log: self.log.events().await.map_err(|error| error.fault())?,
-            events_pending: 0,
+            events_pending: self.events_pending().await?,
             people: counts.people,
             templates: counts.templates,
         })

@@ -1,5 +1,6 @@
 //! Everything of this terminal, open: built whole or not at all, then serving, then closed in order.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -100,6 +101,7 @@ impl Site {
         let attendance =
             Attendance::open(log.clone(), site, writes.clone(), people, Arc::new(log.clone()), tmp).await?;
         let membership = HubMembership::open(&folder, identity.terminal, &identity.hardware, program_made())?;
+        let acknowledged = watch::Sender::new(BTreeMap::new());
         let device = ThisDevice {
             log: log.clone(),
             gallery: gallery.clone(),
@@ -108,6 +110,8 @@ impl Site {
             settings: watch::Sender::new(identity.settings(&site_db).await?.settings),
             parts: Arc::default(),
             enrolments: Arc::new(Enrolments::new(gallery.clone(), hardware::given_name(&plan.config))),
+            membership: membership.clone(),
+            acknowledged: acknowledged.subscribe(),
         };
         let (site, data) = (site_db.clone(), folder.path().to_owned());
         let terminals = Terminals::open(identity, site, writes.clone(), device.clone(), data).await?;
@@ -133,11 +137,13 @@ impl Site {
             log: parts.log.clone(),
             gallery: parts.gallery.clone(),
             terminals: terminals.clone(),
+            attendance: parts.attendance.clone(),
             clock: Arc::clone(&parts.clock) as _,
             membership,
             folder: parts.folder.path().to_owned(),
             software: VERSION.to_owned(),
             link: watch::Sender::new(None),
+            acknowledged,
         };
         in_touch.settle().await.map_err(|fault| anyhow::anyhow!(fault.message))?;
         let server = build_server(plan, &parts, terminals, hubs, accounts).await?;

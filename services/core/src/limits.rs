@@ -752,9 +752,6 @@ pub const ENROLMENT_REFUSALS: usize = 5;
 /// Forks of a terminal's contacts within a day that mean two devices and not one that came back with an older state.
 pub const CONTACT_FORKS_A_DAY: usize = 2;
 
-/// Boards with one terminal's certificate that are remembered: the second already means a clone.
-pub const CONTACT_BOARDS: usize = 4;
-
 /// Characters of what tells one board from another, and of the name of a program with its version.
 pub const HELLO_TEXT_CHARS: usize = 200;
 
@@ -764,9 +761,6 @@ pub const HELLO_MODELS: usize = 8;
 /// Answers to pushes of one log, one after the other, that bring it no further, before the terminal opens anew: a hub that
 /// was restored meanwhile costs one.
 pub const PUSH_STALLS: u32 = 3;
-
-/// Lines of the erasure ledger in one request: some 80 bytes each, 400 KiB.
-pub const LEDGER_LINES_PER_REQUEST: usize = 5_000;
 
 /// Lines of the erasure ledger in one answer, 3.2 MiB: every erasure of a district in ten years. More come by asking again.
 pub const LEDGER_LINES_PER_ANSWER: usize = 40_000;

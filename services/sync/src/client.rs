@@ -12,6 +12,7 @@ mod contacts;
 mod pull;
 mod push;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -19,8 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use rollcall_attendance::{Anchor, Clock, Log, LogState};
-use rollcall_core::{Fault, Reason, UtcInstant, limits};
+use rollcall_attendance::{Anchor, Attendance, Clock, Log, LogState};
+use rollcall_core::{Fault, LogId, Reason, SiteZone, UtcInstant, limits};
 use rollcall_gallery::Gallery;
 use rollcall_proto::v1;
 use rollcall_proto::v1::event_kind::Kind;
@@ -115,6 +116,8 @@ pub struct Client<D> {
     pub gallery: Gallery,
     /// Its settings.
     pub terminals: Terminals<D>,
+    /// What goes by the site's time zone.
+    pub attendance: Attendance,
     /// Its clocks.
     pub clock: Arc<dyn Clock>,
     /// Where the hub is.
@@ -125,6 +128,8 @@ pub struct Client<D> {
     pub software: String,
     /// How it stands, for the screen and the status.
     pub link: watch::Sender<Option<Link>>,
+    /// Up to which number the hub has each log, as it said since the program started.
+    pub acknowledged: watch::Sender<BTreeMap<LogId, u64>>,
 }
 
 /// Why a session ended.
@@ -193,15 +198,19 @@ impl<D: Device> Client<D> {
         Ok(())
     }
 
+    /// Says so once for each reason: a hub that is away for a week would fill the card otherwise.
     fn lost(&self, fault: &Fault) {
-        tracing::warn!(reason = fault.reason.as_str(), why = fault.message, "no contact with the hub");
-        self.link.send_modify(|link| {
-            let since = match link {
-                Some(Link::Lost { since, .. }) => *since,
-                _ => UtcInstant::now(),
+        let is_news = self.link.send_if_modified(|link| {
+            let (since, is_news) = match link {
+                Some(Link::Lost { since, why }) => (*since, *why != fault.message),
+                _ => (UtcInstant::now(), true),
             };
             *link = Some(Link::Lost { since, why: fault.message.clone() });
+            is_news
         });
+        if is_news {
+            tracing::warn!(reason = fault.reason.as_str(), why = fault.message, "no contact with the hub");
+        }
     }
 
     /// One connection; why it ended.
@@ -355,7 +364,21 @@ impl<D: Device> Session<'_, D> {
         let address = site.addresses.first().cloned().unwrap_or_default();
         self.parts.gallery.belong_to(&address, Some(key)).await.map_err(|error| error.fault())?;
         self.contacts.set_forget_after(Duration::from_secs(u64::from(site.forget_after_hours) * 3_600))?;
+        self.take_zone(&site.time_zone).await?;
         self.parts.terminals.take(pulled).await.map_err(|error| error.fault())
+    }
+
+    /// Access rules and registers go by the site's days.
+    async fn take_zone(&self, name: &str) -> Result<(), Fault> {
+        let attendance = &self.parts.attendance;
+        match SiteZone::named(name) {
+            Ok(zone) if zone == attendance.zone().await.map_err(|error| error.fault())? => Ok(()),
+            Ok(zone) => attendance.configure(Some(zone), None).await.map_err(|error| error.fault()),
+            Err(error) => {
+                tracing::warn!(%error, "the site's time zone is not known here; update this terminal");
+                Ok(())
+            }
+        }
     }
 
     async fn report(&mut self) -> Result<(), Fault> {
@@ -412,10 +435,16 @@ impl<D: Device> Session<'_, D> {
                 }
             });
         }
+        let mut is_gallery_old = false;
         if hint.settings_revision != 0 && hint.settings_revision != self.settings_revision().await? {
             self.pull_settings().await?;
+            // Its groups may be others now.
+            is_gallery_old = true;
         }
-        if hint.gallery_revision != 0 && self.pull_gallery(None).await? {
+        if hint.gallery_revision != 0 {
+            is_gallery_old |= hint.gallery_revision != self.replica_state().await?.revision;
+        }
+        if is_gallery_old && self.pull_gallery(None).await? {
             // Whoever went may have been erased, which the ledger tells.
             return Err(End::OpenAgain);
         }

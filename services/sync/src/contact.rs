@@ -78,7 +78,7 @@ pub enum Verdict {
 /// Judges a contact. What is returned is stored before it is answered, and `contact` of it is the answer.
 pub fn judge(known: &Known, pending: &Pending, board: &str, now: UtcInstant) -> (Known, Verdict) {
     let mut next = known.clone();
-    if !next.boards.iter().any(|one| one == board) && next.boards.len() < limits::CONTACT_BOARDS {
+    if !next.boards.iter().any(|one| one == board) && next.boards.len() < limits::CONTACT_MACHINES {
         next.boards.push(board.to_owned());
     }
     next.is_cloned |= next.boards.len() > 1;

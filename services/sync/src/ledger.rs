@@ -137,7 +137,7 @@ impl Exchange {
     /// exchange.
     pub fn request(&self, own: &Lines) -> Option<Vec<Line>> {
         let is_over = self.is_over || self.hub == own.state();
-        (!is_over).then(|| own.lacked_by(self.hub, &self.known, limits::LEDGER_LINES_PER_REQUEST))
+        (!is_over).then(|| own.lacked_by(self.hub, &self.known, limits::LEDGER_LINES))
     }
 
     /// Takes the answer to a request of `sent`: the hub's state now, and its lines. Returns those that are new; `own` is to

@@ -8,8 +8,9 @@
 //! | a contact | [`contact::Contacts`] | [`contact::judge`] |
 //! | events | [`uplink`] | [`intake`], [`prune`] |
 //! | the gallery | [`replica`] | [`gallery`] |
-//! | erasures | [`ledger`] | [`ledger`] |
 //! | the time | [`clock`], [`forget`] | [`clock`] |
+//!
+//! [`ledger`] and [`gallery::take_back`] are run by the simulator alone: the gallery applies these rules to what it stores.
 
 pub mod client;
 pub mod clock;

@@ -61,7 +61,7 @@ impl<D: Device> Session<'_, D> {
         self.pull_gallery(hubs.gallery_id).await.map(|_| ())
     }
 
-    async fn replica_state(&self) -> Result<GalleryState, Fault> {
+    pub(super) async fn replica_state(&self) -> Result<GalleryState, Fault> {
         let state = self.parts.gallery.replica_state().await.map_err(|error| error.fault())?;
         GalleryState::try_from(&state).map_err(|error| Fault::new(Reason::DataDamaged, error))
     }

@@ -112,6 +112,9 @@ impl<D: Device> Session<'_, D> {
                 let ack = ack.map_err(|error| {
                     Fault::new(Reason::FieldInvalid, format!("the hub's answer: {error}"))
                 })?;
+                self.parts.acknowledged.send_modify(|have| {
+                    have.insert(ack.log_id, ack.have);
+                });
                 self.prune(&ack).await?;
                 Ok(Answer::Ack(ack))
             }
